@@ -1,0 +1,107 @@
+"""attachtrans: translate the photos attached to geographic features with deep learning.
+
+    report = attachtrans.translate_pixels("trees.gpkg", "sr-x2", "sharp.gpkg:trees")
+
+Names are loaded when they are first used: importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attachtrans import errors, ia
+    from attachtrans.errors import (
+        ArgumentError,
+        AttachtransError,
+        BusyError,
+        ChangedError,
+        CrsError,
+        GeorefError,
+        HorizonError,
+        ImageError,
+        InferenceError,
+        LayoutError,
+        ModelError,
+        OutputExistsError,
+        SchemaError,
+        SinkError,
+        SourceError,
+        UntrustedModelError,
+    )
+    from attachtrans.infer.block import translate_block
+    from attachtrans.infer.whole import translate_array
+    from attachtrans.models.definition import ModelDefinition
+    from attachtrans.models.load import load_model
+    from attachtrans.report import Outcome, Report, Status
+    from attachtrans.tool.extract import extract_photos, plan_extraction
+    from attachtrans.tool.translate import iter_translate, plan_translation, translate_pixels
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "AttachtransError",
+    "BusyError",
+    "ChangedError",
+    "CrsError",
+    "GeorefError",
+    "HorizonError",
+    "ImageError",
+    "InferenceError",
+    "LayoutError",
+    "ModelDefinition",
+    "ModelError",
+    "Outcome",
+    "OutputExistsError",
+    "Report",
+    "SchemaError",
+    "SinkError",
+    "SourceError",
+    "Status",
+    "UntrustedModelError",
+    "__version__",
+    "errors",
+    "extract_photos",
+    "ia",
+    "iter_translate",
+    "load_model",
+    "plan_extraction",
+    "plan_translation",
+    "translate_array",
+    "translate_block",
+    "translate_pixels",
+]
+
+_MODULES = {"errors", "ia"}
+_HOMES = {
+    "ModelDefinition": "attachtrans.models.definition",
+    "Outcome": "attachtrans.report",
+    "Report": "attachtrans.report",
+    "Status": "attachtrans.report",
+    "extract_photos": "attachtrans.tool.extract",
+    "iter_translate": "attachtrans.tool.translate",
+    "load_model": "attachtrans.models.load",
+    "plan_extraction": "attachtrans.tool.extract",
+    "plan_translation": "attachtrans.tool.translate",
+    "translate_array": "attachtrans.infer.whole",
+    "translate_block": "attachtrans.infer.block",
+    "translate_pixels": "attachtrans.tool.translate",
+}
+"""Where public names live; the errors live in `attachtrans.errors`."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"attachtrans.{name}")
+    if name not in __all__:
+        message = f"module 'attachtrans' has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(import_module(_HOMES.get(name, "attachtrans.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
