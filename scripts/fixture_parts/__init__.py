@@ -1,0 +1,1 @@
+"""What make_fixtures.py builds the fixtures from."""
