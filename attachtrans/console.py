@@ -1,0 +1,122 @@
+"""What a person at a terminal sees: progress on stderr, summaries on stdout."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from attachtrans.report import Outcome, Status
+
+_QUIET_FOR_S = 2.0
+_LOG_EVERY_S = 10.0
+_SHOWN_PROBLEMS = 20
+
+
+class Bar:
+    """A progress bar with photos/s, megapixels/s and the time that is left.
+
+    It appears only when a run takes longer than two seconds, and writes to stderr only.
+    """
+
+    def __init__(self, total: int, *, enabled: bool, task: str = "translate") -> None:
+        self._bar = tqdm(
+            total=total,
+            unit="photo",
+            desc=task,
+            file=sys.stderr,
+            delay=_QUIET_FOR_S,
+            disable=not enabled,
+            dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else _LOG_EVERY_S,
+            smoothing=0.1,
+        )
+        self._lock = threading.Lock()
+        self._pixels = 0
+        self._started = time.monotonic()
+        self._shown = 0.0
+
+    def backed_up(self, done: int, total: int) -> None:
+        """See `tool.translate.Progress`."""
+        self._say(f"backup {done / max(total, 1):.0%}")
+
+    def computed(self, pixels: int) -> None:
+        """See `tool.translate.Progress`."""
+        with self._lock:
+            self._pixels += pixels
+        rate = self._pixels / 1e6 / max(time.monotonic() - self._started, 1e-9)
+        self._say(f"{rate:.2f} MP/s")
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            if time.monotonic() - self._shown > 0.2 and not self._bar.disable:
+                self._shown = time.monotonic()
+                self._bar.set_postfix_str(text, refresh=False)
+
+    def advance(self) -> None:
+        """One more attachment is dealt with."""
+        with self._lock:
+            self._bar.update()
+
+    def write(self, line: str) -> None:
+        """A line above the bar."""
+        with self._lock:
+            if sys.stderr.isatty():
+                tqdm.write(line, file=sys.stderr)
+            else:
+                sys.stderr.write(f"{line}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+
+class Tally:
+    """Counts and problems of a run, kept small however many photos there are."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Status] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._megapixels = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        self.counts[outcome.status] += 1
+        if outcome.status is Status.TRANSLATED and outcome.size_in:
+            self._megapixels += outcome.size_in.width * outcome.size_in.height / 1e6
+        if outcome.status is Status.SKIPPED:
+            self.reasons[outcome.reason] += 1
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed or was refused."""
+        return not (self.counts[Status.FAILED] or self.counts[Status.REFUSED])
+
+    def lines(self, output: str, notes: Iterable[str]) -> list[str]:
+        """The closing summary."""
+        seconds = time.monotonic() - self._started
+        words = [f"{count} {status}" for status, count in self.counts.items() if count]
+        lines = [f"{', '.join(words) or 'no attachments'} -> {output}"]
+        if done := self.counts[Status.TRANSLATED]:
+            lines.append(
+                f"  {seconds:.1f} s, {done / seconds:.2f} photos/s, "
+                f"{self._megapixels / seconds:.2f} MP/s"
+            )
+        for reason, count in self.reasons.most_common(_SHOWN_PROBLEMS):
+            lines.append(f"  skipped {count}: {reason}")
+        lines.extend(f"  note: {note}" for note in notes)
+        return lines

@@ -1,0 +1,40 @@
+"""The photo codec: bytes <-> pixels, with everything that a photo carries besides its pixels.
+
+    media = sniff(head)                       what a file is, by content
+    facts = probe(data)                       what its header says
+    photo = decode(data, Limits())            upright pixels, (bands, height, width)
+    needs_format(photo, dtype, bands, options)  "tiff" when its own format cannot hold a result
+    encode(photo, pixels, options=..., history=..., anonymise=False).data
+
+Read and written: JPEG, PNG, TIFF, WebP, BMP. Read only: GIF of one frame, HEIC (an extra). All else
+raises Untouchable with the reason, and so does what would lose something by being re-encoded:
+MPO, motion photos, gain maps, animations, layers, camera raw.
+"""
+
+from attachtrans.image.base import (
+    Encoded,
+    EncodeOptions,
+    Limits,
+    Media,
+    Photo,
+    Probe,
+    Untouchable,
+)
+from attachtrans.image.photo import decode, encode, needs_format
+from attachtrans.image.probe import probe
+from attachtrans.image.sniff import sniff
+
+__all__ = [
+    "EncodeOptions",
+    "Encoded",
+    "Limits",
+    "Media",
+    "Photo",
+    "Probe",
+    "Untouchable",
+    "decode",
+    "encode",
+    "needs_format",
+    "probe",
+    "sniff",
+]

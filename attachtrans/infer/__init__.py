@@ -1,0 +1,1 @@
+"""The tile engine: knows translators and arrays, nothing of files."""

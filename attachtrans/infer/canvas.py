@@ -1,0 +1,177 @@
+"""Pixels on the device: cutting tiles out of one image, and putting results together.
+
+Everything is kept with its bands together (height, width, bands in memory), as photos come and go
+and as convolutions like it; shapes are still (bands, height, width).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attachtrans.infer.blend import ramps
+from attachtrans.infer.ranges import Decoding, Encoding
+from attachtrans.infer.tiling import Plan
+from attachtrans.types import Window
+
+# What stays as it is on its way to the device; other types become float32 before.
+_AS_THEY_ARE = ("uint8", "int16", "float32")
+# Rows that are rounded at a time when a blended result is finished: little extra memory.
+_STRIP = 256
+
+
+def upload(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Bring an image (bands, height, width) of any strides to the device."""
+    if array.dtype.name not in _AS_THEY_ARE or not array.dtype.isnative:
+        array = array.astype(np.float32)
+    if device.type == "cpu" and array.flags.writeable and min(array.strides) >= 0:
+        return torch.from_numpy(array)
+    by_pixel = array.transpose(1, 2, 0)
+    stage = torch.empty(
+        by_pixel.shape,
+        dtype=getattr(torch, array.dtype.name),
+        pin_memory=device.type == "cuda",
+    )
+    np.copyto(stage.numpy(), by_pixel)
+    return stage.to(device, non_blocking=True).permute(2, 0, 1)
+
+
+def read_tile(image: Tensor, window: Window, decoding: Decoding, out: Tensor) -> None:
+    """Fill `out` (in_bands, window.height, window.width) float32 with the net's input.
+
+    The window may reach beyond the image: there pixels are reflected, as often as needed, without
+    repeating the edge. Bands that the image lacks repeat its last one; surplus ones are left out.
+    """
+    bands, height, width = image.shape
+    rows, cols = window.slices
+    inside = rows.start >= 0 and cols.start >= 0 and rows.stop <= height and cols.stop <= width
+    if inside:
+        tile = image[:, rows, cols]
+    else:
+        row_index = _reflected(rows, height).to(image.device)
+        col_index = _reflected(cols, width).to(image.device)
+        tile = image[:, row_index[:, None], col_index[None, :]]
+    if bands >= out.shape[0]:
+        out.copy_(tile[: out.shape[0]])
+    else:
+        out[:bands].copy_(tile)
+        out[bands:].copy_(tile[-1:].expand(out.shape[0] - bands, -1, -1))
+    if decoding.divisor != 1:
+        out.div_(decoding.divisor)
+    if decoding.offset != 0:
+        out.add_(decoding.offset)
+
+
+def _reflected(places: slice, length: int) -> Tensor:
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(places.start, places.stop).remainder_(period)
+    return torch.minimum(index, period - index) if length > 1 else torch.zeros_like(index)
+
+
+class Canvas:
+    """One image's result, growing on the device as its tiles come in, in the order of the plan."""
+
+    def __init__(self, plan: Plan, bands: int, encoding: Encoding, device: torch.device) -> None:
+        self._plan = plan
+        self._encoding = encoding
+        self._sheet = _empty(plan, bands, getattr(torch, encoding.dtype.name), device)
+        self._scratch = torch.empty(0)
+        self._half_up = torch.tensor(encoding.offset + 0.5 * (encoding.limits is not None))
+        # A sum is NaN or infinite as soon as one of its terms is, and costs nearly nothing.
+        self._sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._blend: Tensor | None = None
+        if not plan.exact:
+            self._blend = _empty(plan, bands, torch.float32, device).zero_()
+            self._rows = [_Fade.of(ramp, device) for ramp in ramps(plan.rows)]
+            self._columns = [_Fade.of(ramp, device) for ramp in ramps(plan.columns)]
+
+    def paste(self, tile: Tensor, row: int, column: int) -> None:
+        """Take in one tile's result, (bands, out height, out width) float32 in net units."""
+        down, across = self._plan.rows.spans[row], self._plan.columns.spans[column]
+        if self._blend is None:
+            part = tile[
+                :,
+                down.keep_start - down.out_start : down.keep_stop - down.out_start,
+                across.keep_start - across.out_start : across.keep_stop - across.out_start,
+            ]
+            place = (
+                slice(down.keep_start, down.keep_stop),
+                slice(across.keep_start, across.keep_stop),
+            )
+            self._write(part, self._sheet[:, place[0], place[1]])
+            return
+        height, width = down.out_stop - down.out_start, across.out_stop - across.out_start
+        place = (slice(down.out_start, down.out_stop), slice(across.out_start, across.out_stop))
+        share = self._rows[row].share(self._columns[column])
+        # The running weighted mean: tiles that agree stay exactly what they are.
+        self._blend[:, place[0], place[1]].lerp_(tile[:, :height, :width], share)
+
+    def finish(self) -> Tensor:
+        """The result (bands, height, width) in its data type; every tile must be in."""
+        if self._blend is not None:
+            for top in range(0, self._blend.shape[1], _STRIP):
+                rows = slice(top, top + _STRIP)
+                self._write(self._blend[:, rows], self._sheet[:, rows])
+            self._blend = None
+        return self._sheet
+
+    def finite(self) -> bool:
+        """Whether the net gave numbers everywhere; waits for the device."""
+        return bool(torch.isfinite(self._sum))
+
+    def _write(self, values: Tensor, place: Tensor) -> None:
+        """Round, clip and cast into the result, leaving `values` as they are."""
+        self._sum += values.sum()
+        limits = self._encoding.limits
+        if limits is None:
+            place.copy_(values)
+            if self._encoding.gain != 1 or self._encoding.offset != 0:
+                place.mul_(self._encoding.gain).add_(self._encoding.offset)
+            return
+        work = self._workspace(place, values)
+        torch.add(self._half_up.to(work.dtype), values, alpha=self._encoding.gain, out=work)
+        work.clamp_(limits[0], limits[1])
+        place.copy_(work.floor_() if limits[0] < 0 else work)
+
+    def _workspace(self, place: Tensor, values: Tensor) -> Tensor:
+        """Floats to compute in, used again for every tile: fresh pages cost more than the sums.
+
+        32-bit integers need doubles.
+        """
+        bands, height, width = place.shape
+        wide = self._encoding.dtype.itemsize > 2
+        if self._scratch.numel() < place.numel():
+            dtype = torch.float64 if wide else torch.float32
+            self._scratch = torch.empty(place.numel(), dtype=dtype, device=values.device)
+        return self._scratch[: place.numel()].view(height, width, bands).permute(2, 0, 1)
+
+
+class _Fade:
+    """A tile's ramp along one axis, on the device."""
+
+    def __init__(self, weight: Tensor, before: Tensor) -> None:
+        self.weight = weight
+        self.before = before
+
+    @classmethod
+    def of(cls, ramp: Any, device: torch.device) -> _Fade:
+        return cls(
+            torch.from_numpy(ramp.weight.astype(np.float32)).to(device),
+            torch.from_numpy(ramp.before.astype(np.float32)).to(device),
+        )
+
+    def share(self, across: _Fade) -> Tensor:
+        """What the tile (self: its rows) weighs against all before it, (height, width), 0..1."""
+        weight = self.weight[:, None] * across.weight
+        return weight / (
+            self.before[:, None] + self.weight[:, None] * (across.before + across.weight)
+        )
+
+
+def _empty(plan: Plan, bands: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    width, height = plan.out_size
+    return torch.empty((height, width, bands), dtype=dtype, device=device).permute(2, 0, 1)

@@ -1,0 +1,311 @@
+"""The tile engine: images in, translated images out, through batches that may mix several images.
+
+It knows a `Translator` and arrays. It is driven by pushing: `submit` an image and take what has
+been finished by that; `flush` at the end. One thread owns an engine; several devices are several
+engines.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attachtrans.errors import ArgumentError, InferenceError
+from attachtrans.infer.canvas import Canvas, read_tile, upload
+from attachtrans.infer.delivery import Delivery, Translated
+from attachtrans.infer.faults import failure, out_of_memory
+from attachtrans.infer.precision import Caller
+from attachtrans.infer.ranges import Decoding, decoding, encoding
+from attachtrans.infer.tiling import Plan, Tiling, exact_scale
+from attachtrans.models.translator import Translator
+from attachtrans.types import Size, Window
+
+K = TypeVar("K", bound=Hashable)
+
+# Tile edge to aim at, and tiles in a batch, when nobody says: on a CPU convolutions gain nothing
+# from more (measured); a GPU is filled by them.
+_NOMINAL = {"cuda": 1024}
+_BATCH = {"cuda": 4}
+# Images wait for company to fill a batch; more than this would be memory without a use.
+_WAITING_IMAGES = 32
+_WAITING_PIXELS = 64_000_000
+# Results on their way from the device, while the next image is already being computed.
+_ON_THE_WAY = 2
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Generic[K]):
+    """An image on its way."""
+
+    key: K
+    image: Tensor
+    decoding: Decoding
+    dtype: np.dtype[Any]
+    plan: Plan
+    canvas: Canvas
+    left: int = field(init=False)
+    reported: int = 0
+
+    def __post_init__(self) -> None:
+        self.left = len(self.plan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tile(Generic[K]):
+    job: _Job[K]
+    row: int
+    column: int
+
+    @property
+    def window(self) -> Window:
+        plan = self.job.plan
+        width, height = plan.tile
+        col, row = plan.columns.spans[self.column].start, plan.rows.spans[self.row].start
+        return Window(col=col, row=row, width=width, height=height)
+
+
+Result = tuple[K, Translated | InferenceError]
+
+
+class Engine(Generic[K]):
+    """Runs a net over images of any size, tile by tile.
+
+    translator  the net, on `device`
+    tile_size, padding  see `tiling.Tiling`
+    batch_size  tiles per call, at least 1; None = what suits the device. It changes no result
+    precision   see `precision.Caller`
+    on_pixels   called after every batch with the number of input pixels that are done by it;
+                over a run these add up to the images' own pixels, failed ones included
+    stop        once set nothing more is computed: `submit` and `flush` give what was finished
+                before and drop the rest, without an error
+
+    Out of memory halves the batch, then the tile, and goes on; what was learned is kept. An image
+    that cannot be translated yields an `InferenceError` in its place, and the others go on.
+    """
+
+    def __init__(  # noqa: PLR0913 (a facade: each is a flag of the command line)
+        self,
+        translator: Translator,
+        *,
+        tile_size: int | None = None,
+        padding: int | None = None,
+        batch_size: int | None = None,
+        device: torch.device,
+        precision: str = "auto",
+        on_pixels: Callable[[int], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
+        spec = translator.spec
+        self._spec = spec
+        self._device = device
+        self._call = Caller(translator, device, precision)
+        self._tiling = Tiling(
+            tile_size=tile_size, padding=padding, nominal=_NOMINAL.get(device.type, 512)
+        )
+        self._tiling.plan(Size(1, 1), spec)  # wrong arguments show before the first image
+        self._batch_size = spec.fixed_batch or batch_size or _BATCH.get(device.type, 1)
+        self._most_pixels = math.inf  # per batch, once memory ran out
+        self._report = on_pixels or (lambda _pixels: None)
+        self._stop = stop or threading.Event()
+        self._queues: dict[Size, deque[_Tile[K]]] = {}
+        self._jobs: dict[_Job[K], None] = {}
+        self._ready: list[Result[K]] = []
+        self._on_the_way: deque[tuple[K, Delivery]] = deque()
+        self._buffer = torch.empty(0)
+
+    @torch.inference_mode()
+    def submit(self, key: K, array: NDArray[Any]) -> list[Result[K]]:
+        """Take in one image (bands, height, width) and give what has been finished by now.
+
+        The array must not change before its result is out. Results come in any order, each with
+        the key of its image. Raises ArgumentError for an array that is no image.
+        """
+        if array.ndim != 3 or 0 in array.shape:
+            raise ArgumentError(
+                f"an image is an array (bands, height, width) with pixels, not {array.shape}"
+            )
+        if not self._stop.is_set():
+            self._open(key, array)
+        for shape in list(self._queues):
+            while len(self._queues.get(shape, ())) >= self._batch(shape):
+                self._step(shape)
+        while self._jobs and self._crowded():
+            self._step(next(iter(self._jobs)).plan.tile)
+        return self._collect(wait=False)
+
+    @torch.inference_mode()
+    def flush(self) -> list[Result[K]]:
+        """Compute what is left, in batches that may not be full, and give it."""
+        while self._jobs:
+            self._step(next(iter(self._jobs)).plan.tile)
+        return self._collect(wait=True)
+
+    def _open(self, key: K, array: NDArray[Any]) -> None:
+        to_net = decoding(array.dtype, self._spec)
+        try:
+            plan = self._tiling.plan(Size(array.shape[2], array.shape[1]), self._spec)
+            image = upload(array, self._device)
+            canvas = self._canvas(plan, array.dtype)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self._ready.append((key, failure(error)))
+            self._report(array.shape[1] * array.shape[2])
+            return
+        self._queue(
+            _Job(key=key, image=image, decoding=to_net, dtype=array.dtype, plan=plan, canvas=canvas)
+        )
+
+    def _canvas(self, plan: Plan, dtype: np.dtype[Any]) -> Canvas:
+        return Canvas(plan, self._spec.out_bands, encoding(dtype, self._spec), self._device)
+
+    def _queue(self, job: _Job[K]) -> None:
+        self._jobs[job] = None
+        queue = self._queues.setdefault(job.plan.tile, deque())
+        queue.extend(_Tile(job=job, row=row, column=column) for row, column in job.plan)
+
+    def _crowded(self) -> bool:
+        pixels = sum(math.prod(job.plan.size) for job in self._jobs)
+        return len(self._jobs) > _WAITING_IMAGES or pixels > _WAITING_PIXELS
+
+    def _batch(self, shape: Size) -> int:
+        """How many tiles of this size go into a batch."""
+        if self._spec.fixed_batch is not None or math.isinf(self._most_pixels):
+            return self._batch_size
+        fitting = int(self._most_pixels) // math.prod(shape)
+        return max(1, min(self._batch_size, fitting))
+
+    def _step(self, shape: Size) -> None:
+        """Run one batch of tiles of this size; or, when stopped, drop everything."""
+        if self._stop.is_set():
+            self._queues.clear()
+            self._jobs.clear()
+            return
+        queue = self._queues[shape]
+        tiles = [queue.popleft() for _ in range(min(self._batch(shape), len(queue)))]
+        if not queue:
+            del self._queues[shape]
+        self._run(tiles)
+
+    def _run(self, tiles: list[_Tile[K]]) -> None:
+        try:
+            results = self._forward(tiles)
+        except Exception as error:  # noqa: BLE001 (a net is others' code; its fault is one image's)
+            fault = error
+        else:
+            for tile, result in zip(tiles, results, strict=False):
+                self._paste(tile, result)
+            return
+        if out_of_memory(fault):
+            self._shrink(tiles)
+            return
+        jobs = list(dict.fromkeys(tile.job for tile in tiles))
+        if len(jobs) == 1:
+            self._fail(jobs[0], fault)
+            return
+        for job in jobs:  # whose fault it is shows when each runs alone
+            self._run([tile for tile in tiles if tile.job is job])
+
+    def _forward(self, tiles: list[_Tile[K]]) -> Tensor:
+        """Cut, call, check: (at least as many as tiles, out_bands, out height, out width)."""
+        width, height = tiles[0].job.plan.tile
+        shape = (self._spec.fixed_batch or len(tiles), self._spec.in_bands, height, width)
+        if self._buffer.shape != shape:
+            self._buffer = torch.empty(0)  # the old one goes before the new one comes
+            self._buffer = torch.empty(
+                shape, device=self._device, memory_format=torch.channels_last
+            )
+        for i in range(shape[0]):
+            tile = tiles[min(i, len(tiles) - 1)]  # a fixed batch is filled up with its last tile
+            read_tile(tile.job.image, tile.window, tile.job.decoding, self._buffer[i])
+        windows = [tiles[min(i, len(tiles) - 1)].window for i in range(shape[0])]
+        positions = torch.tensor([(w.col, w.row) for w in windows], device=self._device)
+        results = self._call(self._buffer, positions)
+        plan = tiles[0].job.plan
+        expected = (shape[0], self._spec.out_bands, plan.rows.out_length, plan.columns.out_length)
+        if results.shape != expected:
+            scale = exact_scale(self._spec.scale)
+            raise InferenceError(
+                f"the net gave {tuple(results.shape)} for tiles {shape} where {expected} was "
+                f"expected (scale {scale}, margin {self._spec.margin_px}): "
+                "correct its definition"
+            )
+        return results
+
+    def _paste(self, tile: _Tile[K], result: Tensor) -> None:
+        job = tile.job
+        if job not in self._jobs:
+            return  # it failed on an earlier tile of this batch
+        try:
+            job.canvas.paste(result, tile.row, tile.column)
+            job.left -= 1
+            if job.left == 0:
+                finished = Delivery(job.canvas, job.plan, self._call.precision)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self._fail(job, error)
+            return
+        pixels = math.prod(job.plan.size)
+        done = pixels * (len(job.plan) - job.left) // len(job.plan)
+        self._report(max(done - job.reported, 0))
+        job.reported = max(job.reported, done)
+        if job.left == 0:
+            del self._jobs[job]
+            self._on_the_way.append((job.key, finished))
+
+    def _fail(self, job: _Job[K], error: Exception) -> None:
+        del self._jobs[job]
+        shape = job.plan.tile
+        kept = deque(tile for tile in self._queues.pop(shape, ()) if tile.job is not job)
+        if kept:
+            self._queues[shape] = kept
+        self._report(math.prod(job.plan.size) - job.reported)
+        self._ready.append((job.key, failure(error)))
+
+    def _shrink(self, tiles: list[_Tile[K]]) -> None:
+        """After memory ran out: a smaller batch of the same tiles, or smaller tiles."""
+        self._buffer = torch.empty(0)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        shape = tiles[0].job.plan.tile
+        if len(tiles) > 1 and self._spec.fixed_batch is None:
+            self._most_pixels = len(tiles) // 2 * math.prod(shape)
+            self._queues.setdefault(shape, deque()).extendleft(reversed(tiles))
+            return
+        smaller = self._tiling.smaller(tiles[0].job.plan)
+        try:
+            smaller.plan(shape, self._spec)
+        except ArgumentError as error:
+            for job in dict.fromkeys(tile.job for tile in tiles):
+                self._fail(job, MemoryError(str(error)))
+            return
+        self._tiling = smaller
+        self._most_pixels = math.prod(shape) // 2
+        queued = self._queues.pop(shape, ())
+        for job in dict.fromkeys(tile.job for tile in (*tiles, *queued)):
+            job.plan = smaller.plan(job.plan.size, self._spec)
+            job.canvas = self._canvas(job.plan, job.dtype)
+            job.left = len(job.plan)
+            self._queue(job)
+
+    def _collect(self, *, wait: bool) -> list[Result[K]]:
+        """Take the results that have arrived from the device."""
+        while self._on_the_way and (
+            wait or len(self._on_the_way) > _ON_THE_WAY or self._on_the_way[0][1].arrived()
+        ):
+            key, delivery = self._on_the_way.popleft()
+            self._ready.append((key, delivery.unpack()))
+        ready, self._ready = self._ready, []
+        return ready

@@ -1,0 +1,1 @@
+"""Model definitions (.emd, .dlpk), weights and networks."""

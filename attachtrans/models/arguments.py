@@ -1,0 +1,137 @@
+"""The arguments that a model takes (`-a NAME=VALUE`): names, types, defaults, allowed values.
+
+One dataclass per kind of model. `describe` turns it into rows for `info`, `parse` turns a user's
+pairs into an instance, and both read the same field metadata, so help, checks and error messages
+cannot drift apart. Names and meanings are those of the tool "Translate Pixels Using Deep
+Learning"; values may arrive as strings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from attachtrans.errors import ArgumentError
+
+Pairs = Mapping[str, object] | Iterable[tuple[str, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One argument, as `info` shows it.
+
+    default     None where the engine chooses, which `doc` then explains
+    choices     the allowed values, None = any integer from `minimum` on
+    """
+
+    name: str
+    type: type[int | str]
+    default: int | str | None
+    doc: str
+    minimum: int | None = None
+    choices: tuple[str, ...] | None = None
+    changes_pixels: bool = True
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, in words."""
+        if self.choices is not None:
+            return " or ".join(self.choices)
+        return f"a whole number from {self.minimum} on"
+
+
+def _integer(doc: str, *, minimum: int, changes_pixels: bool = True) -> Any:
+    metadata = {"type": int, "doc": doc, "minimum": minimum, "changes_pixels": changes_pixels}
+    return field(default=None, metadata=metadata)
+
+
+def _choice(doc: str, *choices: str) -> Any:
+    """A field that takes one of `choices`; the first is the default."""
+    return field(default=choices[0], metadata={"type": str, "doc": doc, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilingArguments:
+    """Arguments that every model takes. None: the engine's rule."""
+
+    batch_size: int | None = _integer(
+        "Tiles per call of the net; by default what suits the device. Changes no pixel.",
+        minimum=1,
+        changes_pixels=False,
+    )
+    padding: int | None = _integer(
+        "Pixels at each tile border that neighbouring tiles share, at most half the tile size; by "
+        "default the net's exact reach where that is bounded, else an eighth of the tile (at most "
+        "64) with blending.",
+        minimum=0,
+    )
+    tile_size: int | None = _integer(
+        "Width and height of the tiles, in pixels; by default the training size for nets whose "
+        "result depends on the tile, else what suits the device.",
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleGANArguments(TilingArguments):
+    """Arguments of CycleGAN models."""
+
+    direction: str = _choice("From which domain to which the image is taken.", "AtoB", "BtoA")
+
+
+def describe(arguments: type[TilingArguments]) -> tuple[Argument, ...]:
+    """The arguments of a class above, in order of declaration."""
+    return tuple(
+        Argument(name=f.name, default=cast(int | str | None, f.default), **f.metadata)
+        for f in dataclasses.fields(arguments)
+    )
+
+
+def parse(arguments: type[TilingArguments], pairs: Pairs, *, model_type: str) -> TilingArguments:
+    """An instance of `arguments` from NAME, VALUE pairs; values may be strings.
+
+    Raises:
+        ArgumentError: an unknown name, a name given twice, or a value that is not allowed; the
+            message says what is.
+    """
+    known = {argument.name: argument for argument in describe(arguments)}
+    values: dict[str, int | str] = {}
+    for name, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
+        if name not in known:
+            raise ArgumentError(
+                f'{model_type} models take no argument "{name}". They take: {", ".join(known)} '
+                "(-a NAME=VALUE)."
+            )
+        if name in values:
+            raise ArgumentError(f'The argument "{name}" is given twice.')
+        values[name] = _value(known[name], value)
+    return arguments(**values)  # type: ignore[arg-type]  # checked against the fields just above
+
+
+def pixel_values(arguments: TilingArguments) -> dict[str, int | str | None]:
+    """The values that change pixels, by name."""
+    return {
+        argument.name: getattr(arguments, argument.name)
+        for argument in describe(type(arguments))
+        if argument.changes_pixels
+    }
+
+
+def _value(argument: Argument, value: object) -> int | str:
+    wrong = ArgumentError(
+        f'-a {argument.name}={value} is not allowed: "{argument.name}" takes {argument.allowed}.'
+    )
+    text = str(value).strip()
+    if argument.choices is not None:
+        by_fold = {choice.casefold(): choice for choice in argument.choices}
+        if text.casefold() not in by_fold:
+            raise wrong
+        return by_fold[text.casefold()]
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise wrong
+    number = int(text)
+    if argument.minimum is not None and number < argument.minimum:
+        raise wrong
+    return number

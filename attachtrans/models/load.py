@@ -1,0 +1,119 @@
+"""`load_model`: from a definition to a translator on a device."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from attachtrans.errors import ArgumentError
+from attachtrans.models.arguments import Pairs, TilingArguments
+from attachtrans.models.catalog import MODEL_TYPES
+from attachtrans.models.definition import ModelDefinition
+from attachtrans.models.job import require_runnable, resolve_arguments
+from attachtrans.models.module import LoadedModel, pick_device
+from attachtrans.models.translator import Translator, TranslatorSpec
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+COMPATIBILITIES = ("arcgis-2.4.4", "arcgis-2.4.2")
+
+Builder = Callable[[ModelDefinition, TilingArguments, torch.device], LoadedModel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedPrecision:
+    """A translator that computes in one precision, whatever autocast is active around it."""
+
+    inner: LoadedModel
+    dtype: torch.dtype
+
+    @property
+    def spec(self) -> TranslatorSpec:
+        """The spec of the net."""
+        return self.inner.spec
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the net."""
+        return self.inner.device
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return self.inner.parameters
+
+    def __call__(self, batch: Tensor, positions: Tensor | None = None) -> Tensor:
+        """See `Translator`."""
+        mixed = self.dtype != torch.float32
+        kind = self.device.type
+        with torch.autocast(kind, dtype=self.dtype if mixed else None, enabled=mixed):
+            return self.inner(batch, positions).float()
+
+
+def load_model(
+    definition: ModelDefinition | str | os.PathLike[str],
+    *,
+    arguments: TilingArguments | Pairs | None = None,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    compat: str | None = None,
+    noise: Iterable[Tensor] | None = None,
+    trust_code: bool = False,
+) -> Translator:
+    """Load the weights of a model and give it as a translator.
+
+    Args:
+        definition: a `ModelDefinition`, or what `ModelDefinition.read` takes.
+        arguments: from `resolve_arguments`, or NAME, VALUE pairs; None = the defaults.
+        device: "auto", "cpu", "cuda", "cuda:N", "mps" or a torch device.
+        precision: "auto" leaves it to the caller of the translator; "fp32", "bf16" and "fp16" are
+            kept whatever the caller does.
+        compat: the release of arcgis.learn whose maths are wanted. CycleGAN computes the same in
+            all of them, the other types have no such releases.
+        noise: recorded draws for checking diffusion nets; no type of this release draws any.
+        trust_code: whether Python code that comes with a model may run; no type of this release
+            needs it.
+
+    Raises:
+        ArgumentError: a parameter or an argument that is not allowed.
+        UntrustedModelError: loading it would run code.
+        ModelError: the definition or the weights are wrong, or the device is not there.
+    """
+    _require_one_of("precision", precision, PRECISIONS)
+    if compat is not None:
+        _require_one_of("compat", compat, COMPATIBILITIES)
+    if not isinstance(definition, ModelDefinition):
+        definition = ModelDefinition.read(definition)
+    require_runnable(definition, trust_code=trust_code)
+    if noise is not None:
+        raise ArgumentError(f"noise: models of the type {definition.model_type} draw none.")
+    if not isinstance(arguments, TilingArguments):
+        arguments = resolve_arguments(definition, arguments or ())
+    model = build(definition, arguments, device)
+    if precision == "auto":
+        return model
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return FixedPrecision(inner=model, dtype=dtypes[precision])
+
+
+def build(
+    definition: ModelDefinition, arguments: TilingArguments, device: str | torch.device
+) -> LoadedModel:
+    """The translator of a definition whose type is run, in the caller's precision.
+
+    Raises:
+        ModelError: the weights are wrong, or the device is not there.
+    """
+    module, _, function = MODEL_TYPES[definition.model_type].builder.partition(":")
+    builder = cast(Builder, getattr(importlib.import_module(module), function))
+    return builder(definition, arguments, pick_device(device))
+
+
+def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ArgumentError(f'{name} is "{value}": it must be one of {", ".join(allowed)}.')

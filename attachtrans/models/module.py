@@ -1,0 +1,89 @@
+"""What a builder gives: a translator on a device, with what `info` wants to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from attachtrans.errors import ModelError
+from attachtrans.models.translator import TranslatorSpec
+
+
+class LoadedModel(Protocol):
+    """A `Translator` that knows its device and its number of parameters."""
+
+    @property
+    def spec(self) -> TranslatorSpec:
+        """What the engine knows of the net."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the net is; batches must be there."""
+        ...
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        ...
+
+    def __call__(self, batch: Tensor, positions: Tensor | None = None) -> Tensor:
+        """See `Translator`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleTranslator:
+    """A torch module as a translator; one that draws no noise, so positions do not matter."""
+
+    module: nn.Module
+    spec: TranslatorSpec
+    device: torch.device
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def __call__(self, batch: Tensor, positions: Tensor | None = None) -> Tensor:
+        """See `Translator`. A uint8 batch is taken as 8-bit pixels, whatever the range."""
+        del positions
+        out: Tensor = self.module(as_float(batch, self.spec.in_range))
+        return out.float()
+
+
+def as_float(batch: Tensor, in_range: tuple[float, float] | None) -> Tensor:
+    """A batch as the net wants it: float32 as it is, 8-bit pixels mapped to `in_range`."""
+    values = batch.float()
+    if batch.dtype != torch.uint8 or in_range is None or in_range == (0, 255):
+        return values
+    low, high = in_range
+    return values * ((high - low) / 255) + low
+
+
+def pick_device(name: str | torch.device) -> torch.device:
+    """The torch device for "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        ModelError: no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(
+            f'--device {name} is not known: use "auto", "cpu", "cuda", "cuda:N" or "mps".'
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"--device {name} is not here: torch sees {torch.cuda.device_count()} CUDA devices."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("--device mps is not here: torch sees no Apple GPU.")
+    return device

@@ -1,0 +1,109 @@
+"""Weights from files, without running any code that is in them.
+
+PyTorch checkpoints are pickles, which can run anything when they are loaded; they are read by
+`torch.load(weights_only=True)`, which knows tensors and containers only. safetensors files hold
+nothing but tensors (https://github.com/huggingface/safetensors).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+import zipfile
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from attachtrans.errors import ModelError, UntrustedModelError
+from attachtrans.models.package import MAX_FILE_BYTES, FileRef
+
+_PICKLE = b"\x80"
+"""First byte of a bare pickle (protocol 2 and later)."""
+
+
+def load_state_dict(file: FileRef) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on the CPU.
+
+    A checkpoint that was saved with its optimizer ({"model": ..., "opt": ...}) gives its model.
+
+    Raises:
+        UntrustedModelError: the file holds more than tensors and containers.
+        ModelError: missing, damaged, too large, or no state dict.
+    """
+    content = file.read()
+    if file.suffix == ".safetensors":
+        try:
+            return load_safetensors(content)
+        except SafetensorError as error:
+            raise ModelError(f"{file} is not a readable safetensors file: {error}") from error
+    loaded = _load_pickle(content, file)
+    if isinstance(loaded, dict) and set(loaded) == {"model", "opt"}:
+        loaded = loaded["model"]
+    if not isinstance(loaded, dict) or not loaded:
+        raise ModelError(f"{file} holds no state dict (tensors by name).")
+    state = {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+    if len(state) != len(loaded):
+        odd = next(name for name in loaded if name not in state)
+        raise ModelError(f"{file} is no state dict: the entry {odd!r:.60} is not a tensor.")
+    return state
+
+
+def fill(module: nn.Module, state: dict[str, Tensor], *, what: str) -> nn.Module:
+    """Put `state` into `module`, all of it and nothing else; float32, frozen, evaluation mode.
+
+    `module` may be on the meta device: it then takes the tensors of `state` as they are.
+
+    Raises:
+        ModelError: names or shapes do not fit; `what` names the weights in the message.
+    """
+    try:
+        # Copying keeps the memory format that a net chose for its weights; meta has no memory.
+        on_meta = any(parameter.is_meta for parameter in module.parameters())
+        module.load_state_dict(state, strict=True, assign=on_meta)
+    except RuntimeError as error:
+        raise ModelError(f"{what} do not fit the net: {str(error)[:600]}") from error
+    return module.float().eval().requires_grad_(requires_grad=False)
+
+
+def check_zip_size(content: bytes, file: FileRef) -> None:
+    """Refuse a PyTorch archive whose entries would unpack to more than is ever read.
+
+    Raises:
+        ModelError: they would, or the archive is damaged.
+    """
+    stream = io.BytesIO(content)
+    if not zipfile.is_zipfile(stream):
+        return
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ModelError(f"{file} is damaged: {error}") from error
+    if unpacked > MAX_FILE_BYTES:
+        raise ModelError(
+            f"{file} would unpack to {unpacked} bytes, more than {MAX_FILE_BYTES}: refused."
+        )
+
+
+def _load_pickle(content: bytes, file: FileRef) -> object:
+    check_zip_size(content, file)
+    try:
+        with warnings.catch_warnings():
+            # Warnings about old pickle protocols help nobody: such files load or raise.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch names what it refused, e.g. "Unsupported global: GLOBAL os.system ...", or, for
+        # other protocols than its own, only the number of the instruction.
+        refused = [line.strip() for line in str(error).splitlines() if "nsupported" in line]
+        if refused and (content[:1] == _PICKLE or "operand" not in refused[0]):
+            raise UntrustedModelError(
+                f"{file} holds more than weights, and loading it would run code: refused "
+                f"({refused[0]:.200}). Save the model's state dict instead."
+            ) from error
+        raise ModelError(f"{file} is not a readable PyTorch checkpoint: {error}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{file} is not a readable PyTorch checkpoint: {error!s:.300}") from error

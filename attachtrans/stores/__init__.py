@@ -1,0 +1,1 @@
+"""Sources and sinks of photos; no torch here."""

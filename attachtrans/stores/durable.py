@@ -1,0 +1,98 @@
+"""Files replaced so that a crash leaves the old one or the new one, never a mixture."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+_TEMPORARY = ".attachtrans-tmp"
+
+# File systems on which SQLite's shared-memory WAL does not work (sqlite.org/wal.html).
+_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "afs", "fuse.sshfs", "fuse.rclone", "davfs")
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` in the place of `path`, atomically and durably.
+
+    The temporary file lies beside it, so that the final step is one rename inside a folder.
+    Permissions and modification time of a file that was there are kept: sync tools and QGIS show
+    when the photo was taken or copied, not when it was translated.
+    """
+    temporary = path.with_name(f".{path.name}{_TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copystat(path, temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def link_over(source: Path, target: Path) -> None:
+    """Make `target` another name of `source` (a hard link), in the place of what it named."""
+    temporary = target.with_name(f".{target.name}{_TEMPORARY}")
+    temporary.unlink(missing_ok=True)
+    os.link(source, temporary)
+    temporary.replace(target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; a no-op where folders cannot be opened (Windows)."""
+    with contextlib.suppress(PermissionError, NotImplementedError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 in hex of a file's content, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give `source` a second name at `target`: a hard link, or a copy on another device.
+
+    Does nothing when `target` is there: the first one holds the original.
+    """
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another device, or a file system without hard links
+        temporary = target.with_name(f".{target.name}{_TEMPORARY}")
+        shutil.copy2(source, temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    sync_folder(target.parent)
+
+
+def is_on_network(path: Path) -> bool:
+    """Whether the file lies on a network file system, as far as the system tells."""
+    resolved = path.resolve()
+    if str(resolved).startswith("\\\\"):
+        return True
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        _, point, file_system, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if resolved.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, file_system
+    return kind.startswith(_NETWORK_FILE_SYSTEMS)

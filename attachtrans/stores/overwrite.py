@@ -1,0 +1,233 @@
+"""Photos replaced where they are, the journal first.
+
+The order for each photo is: digests to the journal (durable), then `BEGIN IMMEDIATE`, look whether
+the content is still the one that was translated, update, commit. So a crash leaves the photo
+original or translated once, and an edit that somebody makes meanwhile is never lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from attachtrans.errors import SinkError
+from attachtrans.journal import Entry, Journal
+from attachtrans.stores.backup import (
+    BlobBackup,
+    FileBackup,
+    backup_folder,
+    backup_path,
+    remove_backup,
+)
+from attachtrans.stores.base import Objection
+from attachtrans.stores.layouts.base import LayoutName
+from attachtrans.stores.photos import Photos, Place
+from attachtrans.stores.replace import BlobWriter, FileWriter
+from attachtrans.types import Draft, Item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Safety:
+    """How originals are protected.
+
+    folder    where backups go
+    backup    keep a copy of the originals
+    secure    leave no trace of them once everything is done: backup deleted, freed pages zeroed
+    again     translate photos once more although they bear the mark of an earlier run
+    """
+
+    folder: Path
+    backup: bool = True
+    secure: bool = False
+    again: bool = False
+
+
+class OverwriteSink:
+    """Puts results in the place of their photos."""
+
+    def __init__(
+        self,
+        photos: Photos,
+        journal: Journal,
+        safety: Safety,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Take the data's lock, look whether it can be written, make the backup.
+
+        progress is called with (pages done, pages in all) while a GeoPackage is backed up.
+        Raises BusyError, SinkError.
+        """
+        for table in photos.tables:
+            if table.read_only:
+                message = f"{table.id} cannot be overwritten: {table.read_only}. Use --output."
+                raise SinkError(message)
+        self._photos = photos
+        self._journal = journal
+        self._safety = safety
+        self._copy = backup_path(photos.path, safety.folder)
+        self._originals = backup_folder(photos.path, safety.folder)
+        if journal.is_new and (self._copy.exists() or self._originals.exists()):
+            message = (
+                f"there is a backup of an earlier run ({self._copy.name} or "
+                f"{self._originals.name}) but its journal {journal.path} is missing or empty, so "
+                "it is not known what is translated already. Bring the journal back, or move the "
+                "backup away if the photos are originals."
+            )
+            raise SinkError(message)
+        self._files = FileWriter()
+        self._file_backup = FileBackup(self._originals) if safety.backup else None
+        self._blobs: BlobWriter | None = None
+        self._blob_backup: BlobBackup | None = None
+        if any(table.layout is not LayoutName.PATH for table in photos.tables):
+            self._open_blobs(progress)
+
+    def _open_blobs(self, progress: Callable[[int, int], None] | None) -> None:
+        path = self._photos.path
+        self._blobs = BlobWriter(path, secure=self._safety.secure)
+        try:
+            if self._safety.backup:
+                self._blob_backup = (
+                    BlobBackup(self._copy)
+                    if self._copy.exists()
+                    else BlobBackup.make(path, self._copy, progress)
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def holds(self, item: Item, digest: str) -> bool:
+        """See PhotoSink: the journal knows this content as a result of this job."""
+        del item  # content decides: a renamed photo is still translated
+        return self._journal.is_done(digest)
+
+    def objection(self, item: Item, digest: str, marks: tuple[str, ...]) -> Objection | None:
+        """See PhotoSink: refuse a photo that bears our mark but is not in the journal."""
+        del item
+        if marks and not self._safety.again and not self._journal.is_known(digest):
+            return Objection(
+                f"it was translated before ({marks[-1]}) but the journal {self._journal.path.name} "
+                "does not know it: the journal was lost, or the photo was edited since. "
+                "Restore the journal; --again translates it once more on purpose"
+            )
+        return None
+
+    def keep(self, item: Item, data: bytes) -> None:
+        """See PhotoSink: what is not translated stays where it is."""
+
+    def commit(self, draft: Draft) -> None:
+        """See PhotoSink."""
+        place = self._photos.place(draft.item)
+        if not self._journal.is_known(draft.digest_in):
+            self._back_up(draft, place)  # a result of ours has its original kept already
+        self._journal.record(
+            Entry(
+                table=place.table.id,
+                key=draft.item.key,
+                digest_in=draft.digest_in,
+                digest_out=draft.digest_out,
+            )
+        )
+        if place.files or self._blobs is None:
+            self._files.replace(draft, place)
+        else:
+            self._blobs.replace(draft, place)
+
+    def _back_up(self, draft: Draft, place: Place) -> None:
+        if place.files and self._file_backup:
+            self._file_backup.ensure(place.files[0], draft.item.key, draft.digest_in)
+        elif self._blob_backup and self._blobs:
+            blobs = self._blobs
+            self._blob_backup.ensure(
+                place, draft.item.key, draft.digest_in, lambda: blobs.value(place)
+            )
+
+    def finish(self) -> tuple[str, ...]:
+        """See PhotoSink: check the file, restore its journal mode; with `secure`, drop the backup.
+
+        The backup goes only after every photo of this job was read again and found to be as the
+        journal says.
+        """
+        if self._safety.secure:
+            self._verify()
+        self._photos.close()  # an open reader would keep the file in WAL mode
+        notes = list(self._blobs.finish()) if self._blobs else []
+        self._journal.finish()
+        if self._safety.secure:
+            if self._blob_backup:
+                self._blob_backup.close()
+            remove_backup(self._copy, self._originals)
+            notes.append("the backup was deleted (--secure)")
+        elif self._safety.backup:
+            kept = [str(path) for path in (self._copy, self._originals) if path.exists()]
+            if kept:
+                notes.append(f"originals are kept in {' and '.join(kept)}")
+        return tuple(notes)
+
+    def _verify(self) -> None:
+        results = self._journal.results()
+        for item in self._photos:
+            digests = results.get(item.key)
+            if digests is None:
+                continue
+            place = self._photos.place(item)
+            writer = self._files if place.files or self._blobs is None else self._blobs
+            # A photo that somebody deleted meanwhile holds no original either.
+            if writer.digest(place) not in digests | {None}:
+                message = (
+                    f"{item.key} does not hold the translated photo. The backup was kept for this "
+                    "reason; look at the photo, then run the same command again."
+                )
+                raise SinkError(message)
+
+    def close(self) -> None:
+        """See PhotoSink."""
+        if self._blobs:
+            self._blobs.close()
+        if self._blob_backup:
+            self._blob_backup.close()
+
+
+def restore_originals(photos: Photos, journal: Journal, safety: Safety) -> int:
+    """Bring back the originals of the photos that any run translated; returns how many.
+
+    Only photos that still hold a result of ours are touched: what somebody edited since stays.
+    Attributes and geometries are not touched. Raises SinkError when there is no backup.
+    """
+    copy_path = backup_path(photos.path, safety.folder)
+    originals = backup_folder(photos.path, safety.folder)
+    if not copy_path.exists() and not originals.exists():
+        message = (
+            f"--restart needs the backup of the originals, and neither {copy_path} nor {originals} "
+            "is there. Without it nothing can be restored; nothing was changed."
+        )
+        raise SinkError(message)
+    files, kept_files = FileWriter(), FileBackup(originals)
+    blobs = BlobWriter(photos.path, secure=False) if copy_path.exists() else None
+    kept_blobs = BlobBackup(copy_path) if copy_path.exists() else None
+    restored = []
+    try:
+        for item in photos:
+            origin, results = journal.story(item.key)
+            place = photos.place(item)
+            if place.files:
+                data = kept_files.original(item.key, origin) if origin else None
+                if data is not None and files.digest(place) in results:
+                    files.put(place, data)
+                    restored.append(item.key)
+            elif origin and blobs and kept_blobs and blobs.digest(place) in results:
+                columns = kept_blobs.original(place, item.key, origin)
+                if columns:
+                    blobs.restore(place, columns)
+                    restored.append(item.key)
+        photos.close()
+        if blobs:
+            blobs.finish()
+        journal.mark_restored(restored)
+    finally:
+        if kept_blobs:
+            kept_blobs.close()
+        if blobs:
+            blobs.close()
+    return len(restored)

@@ -1,0 +1,53 @@
+"""Whether and how a photo's result fits into a file: decided before the net runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attachtrans.errors import ArgumentError
+from attachtrans.image import EncodeOptions, Photo, Probe, needs_format
+from attachtrans.infer.ranges import output_dtype
+from attachtrans.models.translator import TranslatorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """What is known of the net and of what the user asked for.
+
+    overwrite   results take the place of their photos, so they must keep the file's format
+    map_space   the user wants results on the map's grid
+    """
+
+    spec: TranslatorSpec
+    overwrite: bool
+    map_space: bool
+    asked: EncodeOptions
+
+    def objection(self, photo: Photo, header: Probe) -> str | None:
+        """A reason not to translate this photo, None when there is none."""
+        if self.map_space and header.has_gps and header.heading_deg is not None:
+            return (
+                "it has a position and a direction, so map space would turn it into an ortho, "
+                "which this release cannot make; use --pixel-space (use_pixelspace=PIXELSPACE)"
+            )
+        try:
+            dtype = output_dtype(photo.pixels.dtype, self.spec)
+        except ArgumentError as error:
+            return str(error)
+        fitting = needs_format(photo, dtype, self.spec.out_bands, self.asked)
+        if self.overwrite and fitting:
+            return (
+                f"the result ({self.spec.out_bands} bands of {dtype.name}) does not fit into its "
+                f"format; write to a new feature class with --output, where it becomes {fitting}"
+            )
+        return None
+
+    def options(self, photo: Photo, result: NDArray[np.generic]) -> EncodeOptions:
+        """How to encode this result: as asked, or in the format that can hold it."""
+        array: NDArray[Any] = result
+        fitting = needs_format(photo, array.dtype, len(array), self.asked)
+        return EncodeOptions(format=fitting, quality=self.asked.quality) if fitting else self.asked

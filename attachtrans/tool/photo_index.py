@@ -1,0 +1,268 @@
+"""The index beside extracted photos: a row per photo and feature, as GeoJSON or GeoParquet."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from attachtrans import __version__
+from attachtrans.errors import ArgumentError, OutputExistsError
+from attachtrans.stores.attributes import Feature
+from attachtrans.stores.srs import Srs
+
+if TYPE_CHECKING:
+    import geopandas
+    import pyproj
+    import shapely
+
+IndexKind = Literal["geojson", "geoparquet", "none"]
+STEM = "photos"
+
+_ENDINGS = {"geojson": ".geojson", "geoparquet": ".parquet"}
+_OWN = ("file", "attachment", "media_type", "layer", "fid", "key", "digest")
+_DECIMALS = 8  # of a degree: a millimetre on the ground
+_HEAD = '{"type": "FeatureCollection", "generator": "attachtrans '
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """One photo on one feature; layer, fid and feature are None for a photo on none.
+
+    file        path below the folder of the index, with "/"
+    attachment  what the source calls it
+    digest      SHA-256 in hex of the file
+    """
+
+    file: str
+    attachment: str
+    media_type: str
+    layer: str | None
+    fid: int | None
+    key: str
+    digest: str
+    feature: Feature | None
+
+
+def index_path(folder: Path, kind: IndexKind) -> Path | None:
+    """Where the index goes; None for "none".
+
+    Raises:
+        ArgumentError: no such kind, or GeoParquet without the library that writes it.
+        OutputExistsError: a file of that name is there that is not an index of ours.
+    """
+    if kind == "none":
+        return None
+    if kind not in _ENDINGS:
+        raise ArgumentError(f"--index {kind}: choose geojson, geoparquet or none")
+    if kind == "geoparquet" and find_spec("pyarrow") is None:
+        raise ArgumentError(
+            "--index geoparquet needs pyarrow: pip install 'attachtrans[parquet]', or choose "
+            "--index geojson"
+        )
+    path = folder / f"{STEM}{_ENDINGS[kind]}"
+    if path.exists() and not _is_ours(path):
+        raise OutputExistsError(
+            f"{path} is there and is not an index that attachtrans wrote: choose another folder, "
+            "or --index none"
+        )
+    return path
+
+
+def _is_ours(path: Path) -> bool:
+    if path.suffix == ".geojson":
+        with path.open("rb") as file:
+            return file.read(len(_HEAD)) == _HEAD.encode()
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_schema
+
+    try:
+        return set(_OWN) <= set(read_schema(path).names)
+    except (ArrowException, OSError):
+        return False
+
+
+def render_index(
+    kind: IndexKind, entries: Sequence[IndexEntry], systems: Mapping[str, Srs | None]
+) -> tuple[bytes, list[str]]:
+    """The content of an index, and what its reader should know.
+
+    systems are the layers' coordinate systems. GeoJSON is in WGS 84, longitude first (RFC 7946);
+    GeoParquet (1.0) in the system of the first layer. Attributes of features follow our own
+    columns; one with the name of such gets "_" behind it.
+    """
+    notes: list[str] = []
+    crs = _crs_of("EPSG", 4326) if kind == "geojson" else _first_crs(systems)
+    shapes = _shapes(entries, systems, crs, notes)
+    if kind == "geojson":
+        return _geojson(entries, shapes), notes
+    import geopandas
+
+    frame = geopandas.GeoDataFrame(_table(entries), geometry=shapes, crs=crs)
+    content = io.BytesIO()
+    frame.to_parquet(content, index=False)
+    return content.getvalue(), notes
+
+
+def _geojson(entries: Sequence[IndexEntry], shapes: geopandas.GeoSeries) -> bytes:
+    import shapely
+
+    turned = shapely.orient_polygons(shapes.to_numpy(), exterior_cw=False)
+    names = _names(entries)
+    lines = []
+    for entry, shape in zip(entries, turned, strict=True):
+        geometry = None if shape is None else _rounded(json.loads(shapely.to_geojson(shape)))
+        feature = {"type": "Feature", "properties": _row(entry, names), "geometry": geometry}
+        lines.append(json.dumps(feature, ensure_ascii=False, allow_nan=False))
+    body = ",\n".join(lines)
+    return f'{_HEAD}{__version__}", "features": [\n{body}\n]}}\n'.encode()
+
+
+def _rounded(value: Any) -> Any:
+    """Coordinates without the noise of arithmetic."""
+    if isinstance(value, float):
+        return round(value, _DECIMALS)
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return value
+
+
+def _table(entries: Sequence[IndexEntry]) -> Any:
+    """Columns of one type each, as Arrow wants them; a column of several becomes text."""
+    import pandas as pd
+
+    names = _names(entries)
+    rows = [_row(entry, names) for entry in entries]
+    frame = pd.DataFrame(rows, columns=[*_OWN, *names.values()], dtype=object)
+    frame["fid"] = frame["fid"].astype("Int64")
+    for name in names.values():
+        kinds = {type(value) for value in frame[name] if value is not None}
+        if kinds and kinds <= {int, float}:
+            frame[name] = frame[name].astype("Float64" if float in kinds else "Int64")
+        elif len(kinds) > 1:
+            frame[name] = [None if value is None else str(value) for value in frame[name]]
+    return frame
+
+
+def _names(entries: Iterable[IndexEntry]) -> dict[str, str]:
+    """Attribute -> its column in the index, in the order of the layers."""
+    taken = set(_OWN)
+    names: dict[str, str] = {}
+    for entry in entries:
+        for attribute in entry.feature.attributes if entry.feature else ():
+            if attribute in names or attribute == "fid":  # `fid` is there already
+                continue
+            name = attribute
+            while name.lower() in taken or name == "geometry":
+                name += "_"
+            names[attribute] = name
+            taken.add(name.lower())
+    return names
+
+
+def _row(entry: IndexEntry, names: Mapping[str, str]) -> dict[str, Any]:
+    own = {name: getattr(entry, name) for name in _OWN}
+    attributes = entry.feature.attributes if entry.feature else {}
+    # Infinity has no spelling in JSON.
+    return own | {
+        name: None if value in (float("inf"), float("-inf")) else value
+        for attribute, name in names.items()
+        for value in [attributes.get(attribute)]
+    }
+
+
+def _shapes(
+    entries: Sequence[IndexEntry],
+    systems: Mapping[str, Srs | None],
+    crs: pyproj.CRS | None,
+    notes: list[str],
+) -> geopandas.GeoSeries:
+    """The entries' geometries in one system; None where there is none or it cannot be had."""
+    import geopandas
+    import numpy as np
+
+    shapes = np.full(len(entries), None, dtype=object)
+    for layer, srs in systems.items():
+        mine = np.array([entry.layer == layer for entry in entries], dtype=bool)
+        binaries = [
+            entry.feature.geometry if entry.feature else None
+            for entry in entries
+            if entry.layer == layer
+        ]
+        if not any(binaries):
+            continue
+        own = _layer_crs(srs)
+        if own is None and crs is not None:
+            notes.append(
+                f"{layer} has no known coordinate system ({srs.label if srs else 'none'}), so its "
+                "photos have no geometry in the index"
+            )
+            continue
+        read = [_read(binary) for binary in binaries]
+        moved = geopandas.GeoSeries(read, crs=own)
+        if own is not None and crs is not None:
+            moved = moved.to_crs(crs)
+        final = [shape if _is_finite(shape) else None for shape in moved]
+        shapes[mine] = final
+        if lost := sum(b is not None for b in binaries) - sum(s is not None for s in final):
+            notes.append(
+                f"{lost} photos of {layer} have no geometry in the index: it is empty, curved, "
+                "damaged or outside its coordinate system"
+            )
+    return geopandas.GeoSeries(list(shapes), crs=crs)
+
+
+def _read(binary: bytes | None) -> shapely.Geometry | None:
+    """Well-known binary as a shape; curves are not known to GEOS."""
+    import shapely
+
+    if binary is None:
+        return None
+    try:
+        return shapely.from_wkb(binary)
+    except (shapely.errors.GEOSException, NotImplementedError):
+        return None
+
+
+def _is_finite(shape: shapely.Geometry | None) -> bool:
+    import numpy as np
+    import shapely
+
+    if shape is None or shape.is_empty:
+        return False
+    return bool(np.isfinite(shapely.get_coordinates(shape)).all())
+
+
+def _first_crs(systems: Mapping[str, Srs | None]) -> pyproj.CRS | None:
+    return next((crs for srs in systems.values() if (crs := _layer_crs(srs)) is not None), None)
+
+
+def _layer_crs(srs: Srs | None) -> pyproj.CRS | None:
+    """The system to compute with; None where the file says undefined or nothing known."""
+    import pyproj
+
+    if srs is None or srs.srs_id in (-1, 0):
+        return None
+    if srs.organization.lower() not in ("none", "custom"):
+        try:
+            return _crs_of(srs.organization, srs.code)
+        except pyproj.exceptions.CRSError:
+            pass  # a code that only its makers know: the definition has it in full
+    for definition in (srs.wkt2, srs.definition):
+        try:
+            return pyproj.CRS.from_wkt(definition)
+        except pyproj.exceptions.CRSError:
+            continue
+    return None
+
+
+def _crs_of(organization: str, code: int) -> pyproj.CRS:
+    import pyproj
+
+    return pyproj.CRS.from_authority(organization, code)

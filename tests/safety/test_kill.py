@@ -1,0 +1,159 @@
+"""kill -9 at random moments: each photo is original or translated once, never lost, never twice.
+
+The net enlarges by two, so a photo that was translated twice shows in its size.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.models.nets import bicubic_x2
+from tests.safety.world import contents, everything_else, geopackage_in, judge
+
+LAYOUTS = {
+    "esri_globalid.gpkg": "attach",
+    "esri_objectid.gpkg": "attach",
+    "related_media.gpkg": "media",
+    "blob_column.gpkg": "blob",
+    "qfield": "path",
+    "mergin": "path",
+    "odk": "path",
+    "geotagged": "path",
+}
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["torch", "attachtrans.tool.translate", "attachtrans.pipeline"])
+
+
+def run(gpkg: Path, model: Path, output: Path | None) -> None:
+    """One run in a process of its own."""
+    import torch
+
+    from attachtrans.tool.translate import translate_pixels
+
+    torch.set_num_threads(1)
+    translate_pixels(gpkg, model, output, overwrite_attachments=output is None, device="cpu")
+
+
+def start(gpkg: Path, model: Path, output: Path | None = None) -> multiprocessing.Process:
+    """Start a run."""
+    process = _CONTEXT.Process(target=run, args=(gpkg, model, output))
+    process.start()
+    return process
+
+
+def journal_of(gpkg: Path) -> Path:
+    """Where a run on this GeoPackage keeps its journal."""
+    return gpkg.with_name(f"{gpkg.name}.attachtrans")
+
+
+def kill_after(process: multiprocessing.Process, journal: Path, seconds: float) -> bool:
+    """kill -9 some time after the work on the data has begun; whether it was still running."""
+    _until_begun(process, journal)
+    process.join(seconds)
+    if not process.is_alive():
+        return False
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return True
+
+
+def _until_begun(process: multiprocessing.Process, journal: Path) -> None:
+    """Until the journal is opened: only from then on anything is written."""
+    before = journal.stat().st_mtime_ns if journal.exists() else 0
+    wal = journal.with_name(f"{journal.name}-wal")
+    while process.is_alive() and not (
+        wal.exists() or (journal.exists() and journal.stat().st_mtime_ns != before)
+    ):
+        time.sleep(0.002)
+
+
+def duration(place: Path, model: Path, output: Path | None = None) -> float:
+    """How long an uninterrupted run writes."""
+    gpkg = geopackage_in(place)
+    process = start(gpkg, model, output)
+    _until_begun(process, journal_of(output or gpkg))
+    begun = time.monotonic()
+    process.join()
+    assert process.exitcode == 0
+    return time.monotonic() - begun
+
+
+def overwrite_under_fire(
+    copy: Callable[[str], Path], name: str, rounds: int, seed: int, *, drop_wal: bool
+) -> int:
+    """Kill overwrites of fresh copies, check, then let each come to its end; how many died."""
+    random_ = random.Random(seed)
+    place = copy(name)
+    model = bicubic_x2(place.parent / "bicubic.emd")
+    before = contents(place)
+    rest = everything_else(geopackage_in(place))
+    whole = duration(place, model)
+    after = judge(before, contents(place))
+    translatable = {key for key, verdict in after.items() if verdict == "once"}
+    assert translatable
+    assert set(after.values()) <= {"original", "once"}, after
+    killed = 0
+    for _ in range(rounds):
+        _clear(place)
+        copy(name)
+        for _ in range(random_.randint(1, 3)):
+            gpkg = geopackage_in(place)
+            killed += kill_after(
+                start(gpkg, model), journal_of(gpkg), random_.uniform(0, 0.8 * whole)
+            )
+            if drop_wal:
+                _drop_wal(place)
+            verdicts = judge(before, contents(place))
+            assert set(verdicts.values()) <= {"original", "once"}, verdicts
+        process = start(geopackage_in(place), model)
+        process.join()
+        assert process.exitcode == 0
+        verdicts = judge(before, contents(place))
+        assert {key for key, verdict in verdicts.items() if verdict == "once"} == translatable
+        assert set(verdicts.values()) <= {"original", "once"}, verdicts
+        assert everything_else(geopackage_in(place)) == rest
+    return killed
+
+
+def _clear(place: Path) -> None:
+    import shutil
+
+    for path in place.parent.iterdir():
+        if path.suffix in (".emd", ".pt"):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _drop_wal(place: Path) -> None:
+    """Somebody copies the files that he knows and leaves the -wal files behind."""
+    folder = place if place.is_dir() else place.parent
+    for path in folder.rglob("*"):
+        if path.name.endswith(("-wal", "-shm")):
+            path.unlink()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_overwrite_survives_kill(name: str, fixture_copy: Callable[[str], Path]) -> None:
+    overwrite_under_fire(fixture_copy, name, rounds=1, seed=7, drop_wal=name.startswith("r"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("drop_wal", [False, True], ids=["all files", "without -wal"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_overwrite_survives_many_kills(
+    name: str, fixture_copy: Callable[[str], Path], *, drop_wal: bool
+) -> None:
+    assert overwrite_under_fire(fixture_copy, name, rounds=13, seed=11, drop_wal=drop_wal) > 5
