@@ -18,8 +18,8 @@
        └─ ChangedError                somebody else changed this photo during the run
 
 A message says what is wrong, where, and what to do about it; it names the parameter or the flag.
-`ImageError`, `InferenceError`, `GeorefError` and `ChangedError` concern one photo and become an `Outcome`; the
-others end the run.
+`ImageError`, `InferenceError`, `GeorefError` and `ChangedError` concern one photo and become an
+`Outcome`; the others end the run.
 """
 
 

@@ -213,12 +213,17 @@ class Journal:
         """Whether this content is a result of the present job and generation."""
         return self._exists("digest_out = ? AND job = ?", (digest, self._job))
 
+    def is_result_of(self, digest: str, fingerprint: str) -> bool:
+        """Whether this content is a result of a job with this fingerprint, of any generation."""
+        condition = "digest_out = ? AND job IN (SELECT id FROM job WHERE fingerprint = ?)"
+        return self._exists(condition, (digest, fingerprint))
+
     def is_known(self, digest: str) -> bool:
         """Whether this content is a result of any job in this journal."""
         return self._exists("digest_out = ?", (digest,))
 
     def _exists(self, condition: str, values: tuple[object, ...]) -> bool:
-        query = f"SELECT 1 FROM entry WHERE state <> 'restored' AND {condition} LIMIT 1"  # noqa: S608
+        query = f"SELECT 1 FROM entry WHERE state <> 'restored' AND {condition} LIMIT 1"
         with self._lock:
             return self._connection.execute(query, values).fetchone() is not None
 

@@ -119,7 +119,11 @@ class Report:
         import pandas as pd
 
         rows = [
-            {**outcome.to_dict(), "layer": ref.layer if ref else None, "fid": ref.fid if ref else None}
+            {
+                **outcome.to_dict(),
+                "layer": ref.layer if ref else None,
+                "fid": ref.fid if ref else None,
+            }
             for outcome in self.outcomes
             for ref in (outcome.item.features or (None,))
         ]

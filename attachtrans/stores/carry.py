@@ -32,7 +32,7 @@ from attachtrans.stores.schema import (
 )
 from attachtrans.types import FeatureRef
 
-_BATCH = 250
+_BATCH = 500
 _HEADER_SRS = slice(4, 8)
 
 

@@ -8,6 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
+from attachtrans.errors import SinkError
+
 _TEMPORARY = ".attachtrans-tmp"
 
 # File systems on which SQLite's shared-memory WAL does not work (sqlite.org/wal.html).
@@ -78,6 +80,17 @@ def link_or_copy(source: Path, target: Path) -> None:
             os.fsync(file.fileno())
         temporary.replace(target)
     sync_folder(target.parent)
+
+
+def require_room(folder: Path, nbytes: int, purpose: str) -> None:
+    """Raise SinkError when a folder's disk has less free space than that."""
+    free = shutil.disk_usage(folder).free
+    if free < nbytes:
+        message = (
+            f"{folder} has {free / 1e6:.0f} MB free, {nbytes / 1e6:.0f} MB are needed {purpose}. "
+            "Nothing was changed. Free some space, or name another disk with --work-dir."
+        )
+        raise SinkError(message)
 
 
 def is_on_network(path: Path) -> bool:

@@ -21,6 +21,7 @@ from attachtrans.stores.backup import (
     remove_backup,
 )
 from attachtrans.stores.base import Objection
+from attachtrans.stores.durable import require_room
 from attachtrans.stores.layouts.base import LayoutName
 from attachtrans.stores.photos import Photos, Place
 from attachtrans.stores.replace import BlobWriter, FileWriter
@@ -43,6 +44,11 @@ class Safety:
     again: bool = False
 
 
+def secured(fingerprint: str) -> str:
+    """The fingerprint of a job under --secure: its results differ, they bear no maker notes."""
+    return f"{fingerprint}+secure"
+
+
 class OverwriteSink:
     """Puts results in the place of their photos."""
 
@@ -52,12 +58,14 @@ class OverwriteSink:
         journal: Journal,
         safety: Safety,
         *,
+        fingerprint: str = "",
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Take the data's lock, look whether it can be written, make the backup.
 
-        progress is called with (pages done, pages in all) while a GeoPackage is backed up.
-        Raises BusyError, SinkError.
+        fingerprint is that of the model and its arguments; with safety.secure the journal's job is
+        `secured(fingerprint)`. progress is called with (pages done, pages in all) while a
+        GeoPackage is backed up. Raises BusyError, SinkError.
         """
         for table in photos.tables:
             if table.read_only:
@@ -66,6 +74,7 @@ class OverwriteSink:
         self._photos = photos
         self._journal = journal
         self._safety = safety
+        self._fingerprint = fingerprint
         self._copy = backup_path(photos.path, safety.folder)
         self._originals = backup_folder(photos.path, safety.folder)
         if journal.is_new and (self._copy.exists() or self._originals.exists()):
@@ -76,12 +85,20 @@ class OverwriteSink:
                 "backup away if the photos are originals."
             )
             raise SinkError(message)
+        self._check_room()
         self._files = FileWriter()
         self._file_backup = FileBackup(self._originals) if safety.backup else None
         self._blobs: BlobWriter | None = None
         self._blob_backup: BlobBackup | None = None
         if any(table.layout is not LayoutName.PATH for table in photos.tables):
             self._open_blobs(progress)
+
+    def _check_room(self) -> None:
+        path = self._photos.path
+        largest = max((item.nbytes or 0 for item in self._photos), default=0)
+        require_room(path.parent, 2 * largest, f"to overwrite photos in {path.name}")
+        if self._safety.backup and not self._copy.exists():
+            require_room(self._copy.parent, path.stat().st_size, f"for the backup {self._copy}")
 
     def _open_blobs(self, progress: Callable[[int, int], None] | None) -> None:
         path = self._photos.path
@@ -100,7 +117,12 @@ class OverwriteSink:
     def holds(self, item: Item, digest: str) -> bool:
         """See PhotoSink: the journal knows this content as a result of this job."""
         del item  # content decides: a renamed photo is still translated
-        return self._journal.is_done(digest)
+        if self._journal.is_done(digest):
+            return True
+        # What was translated and stripped of its secrets is translated.
+        return not self._safety.secure and self._journal.is_result_of(
+            digest, secured(self._fingerprint)
+        )
 
     def objection(self, item: Item, digest: str, marks: tuple[str, ...]) -> Objection | None:
         """See PhotoSink: refuse a photo that bears our mark but is not in the journal."""
@@ -110,6 +132,11 @@ class OverwriteSink:
                 f"it was translated before ({marks[-1]}) but the journal {self._journal.path.name} "
                 "does not know it: the journal was lost, or the photo was edited since. "
                 "Restore the journal; --again translates it once more on purpose"
+            )
+        if self._safety.secure and self._journal.is_result_of(digest, self._fingerprint):
+            return Objection(
+                "it was translated without --secure, so maker notes and previews in it may still "
+                "show the original; --restart --secure begins anew from the backup"
             )
         return None
 

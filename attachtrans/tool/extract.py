@@ -20,6 +20,7 @@ from attachtrans.stores.attributes import Feature, FeatureReader
 from attachtrans.stores.catalog import detect
 from attachtrans.stores.durable import digest_of_file, replace_file
 from attachtrans.stores.filenames import UniqueNames, ending_for, safe_stem, split_name
+from attachtrans.stores.layouts.base import PhotoTable
 from attachtrans.stores.photos import Photos, open_photos
 from attachtrans.stores.selection import Selection
 from attachtrans.stores.srs import Srs
@@ -337,24 +338,27 @@ def plan_extraction(  # noqa: PLR0913 - the tool's face: every option by name
         base=None if base is None else Path(base),
         remap=tuple(remap),
     )
-    template = None if name_by is None else NameTemplate(text=name_by)
-    if template is not None:
-        reader = FeatureReader(path, tables)
-        try:
-            template.check({name: reader.columns(name) for name in reader.layers})
-        finally:
-            reader.close()
     return Extraction(
         source=path,
         folder=target,
         index=index_path(target, index),
         photos=open_photos(path, tables, Selection(where=where, bbox=bbox, limit=limit)),
-        template=template,
+        template=None if name_by is None else _template(name_by, path, tables),
         index_kind=index,
         only_images=only_images,
         dry_run=dry_run,
         notes=[warning for table in tables for warning in table.warnings],
     )
+
+
+def _template(text: str, path: Path, tables: Sequence[PhotoTable]) -> NameTemplate:
+    template = NameTemplate(text=text)
+    reader = FeatureReader(path, tables)
+    try:
+        template.check({name: reader.columns(name) for name in reader.layers})
+    finally:
+        reader.close()
+    return template
 
 
 def _finished(prepare: Callable[P, Extraction]) -> Callable[P, ExtractionReport]:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attachtrans.errors import SchemaError, SourceError
-from attachtrans.stores.geopackage import quote
+from attachtrans.stores.geopackage import connect, quote
 from attachtrans.stores.gpb import envelope
 
 from .appending import append, findings, rows, value
@@ -108,7 +108,7 @@ def test_every_kind_of_column_is_carried(tmp_path: Path) -> None:
         "GlobalID TEXT, a VARCHAR(20) NOT NULL DEFAULT 'x''y', b, c NUMERIC(10,2), "
         "d TEXT ( 255 ), e DATETIME DEFAULT (strftime('%Y', 'now') -- year\n), f BOOLEAN, "
         'g BIGINT DEFAULT -5, h TIMESTAMP, "select" TEXT, "we""ird; --" INTEGER, '
-        "i INTEGER GENERATED ALWAYS AS (g * 2), j BLOB",
+        "j BLOB, i INTEGER GENERATED ALWAYS AS (g * 2)",
     )
     values = ("{A}", "", b"\0\1", 12.5, "long", "2024", 1, 2**60, None, "group", 3, b"bytes")
     names = 'fid, geom, GlobalID, a, b, c, d, e, f, g, h, "select", "we""ird; --", j'
@@ -119,7 +119,7 @@ def test_every_kind_of_column_is_carried(tmp_path: Path) -> None:
     gpkg.attach("trees", "REL_GLOBALID TEXT", [attachment(1, "{A}")])
     source, output = gpkg.done(), tmp_path / "out.gpkg"
     append(source, output)
-    carried = 'a, b, c, d, e, f, g, h, "select", "we""ird; --", i, j'
+    carried = 'a, b, c, d, e, f, g, h, "select", "we""ird; --", j, i'
     hexes = ", ".join(f"typeof({n}), hex({n})" for n in carried.split(", "))
     assert rows(output, f"SELECT {hexes} FROM trees") == rows(source, f"SELECT {hexes} FROM trees")
     info = rows(output, 'SELECT name, type, "notnull", dflt_value FROM pragma_table_info("trees")')
@@ -136,8 +136,8 @@ def test_every_kind_of_column_is_carried(tmp_path: Path) -> None:
         ("h", "DATETIME", 0, None),
         ("select", "TEXT", 0, None),
         ('we"ird; --', "INTEGER", 0, None),
-        ("i", "INTEGER", 0, None),
         ("j", "BLOB", 0, None),
+        ("i", "INTEGER", 0, None),
     ]
     assert append(source, output) == {"already": 1}
 
@@ -260,9 +260,8 @@ def test_a_crs_that_the_source_does_not_define_is_named(tmp_path: Path) -> None:
 def test_titles_and_domains_of_columns_are_carried(shared: Path, tmp_path: Path) -> None:
     source = tmp_path / "domains.gpkg"
     source.write_bytes((shared / "data" / "geopackage" / "domains.gpkg").read_bytes())
-    connection = sqlite3.connect(source, isolation_level=None)
+    connection = connect(source, write=True)
     connection.execute("ALTER TABLE test ADD photo BLOB")
-    connection.create_function("ST_IsEmpty", 1, lambda _: 1)
     connection.execute("INSERT INTO test (photo) VALUES (?)", (JPEG,))
     connection.close()
     output = tmp_path / "out.gpkg"
@@ -274,7 +273,11 @@ def test_titles_and_domains_of_columns_are_carried(shared: Path, tmp_path: Path)
             f"gpkg_data_columns WHERE table_name = '{table}' ORDER BY 1"
         )
         assert rows(output, query) == rows(source, query.replace("again", "test"))
-    query = "SELECT * FROM gpkg_data_column_constraints ORDER BY 1, 3"
+    query = (
+        "SELECT * FROM gpkg_data_column_constraints WHERE constraint_name IN "
+        "(SELECT constraint_name FROM gpkg_data_columns) ORDER BY 1, 3"
+    )
+    assert len(rows(output, query)) > 3
     assert rows(output, query) == rows(source, query)
     assert findings(output) == []
 
@@ -303,8 +306,6 @@ def test_the_index_follows_edits_by_others(version: int, tmp_path: Path) -> None
     connection.close()
     append(source, output)
 
-    from attachtrans.stores.geopackage import connect
-
     connection = connect(output, write=True)
     geometry = '"the geom"'
     connection.execute(f"UPDATE trees SET {geometry} = ? WHERE fid = 1", (point(7, 8),))
@@ -330,7 +331,7 @@ names = st.text(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    layer=names.filter(lambda n: n.lower() not in {"layer_styles"}),
+    layer=names.filter(lambda n: n.lower() != "layer_styles"),
     column=names.filter(lambda n: n.lower() not in {"fid", "geom", "globalid"}),
     layout=st.sampled_from(["attach", "media", "blob", "folder"]),
 )

@@ -409,7 +409,7 @@ def test_a_photo_too_big_for_sqlite_fails_alone(source: Path, tmp_path: Path) ->
     sink = FeatureClassSink(source, photos, output, provenance())
     sink._out.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
     item = next(iter(photos))
-    with pytest.raises(ImageError, match="does not fit into out.gpkg"):
+    with pytest.raises(ImageError, match=r"does not fit into out\.gpkg"):
         sink.commit(draft(item, JPEG + bytes(20_000)))
     sink.commit(draft(item, JPEG))
     sink.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 import time
@@ -15,7 +16,7 @@ from attachtrans.errors import BusyError, ChangedError, ImageError, SinkError
 from attachtrans.journal import JobDescription, Journal, digest_of
 from attachtrans.stores import replace as replace_module
 from attachtrans.stores.catalog import detect
-from attachtrans.stores.overwrite import OverwriteSink, Safety, restore_originals
+from attachtrans.stores.overwrite import OverwriteSink, Safety, restore_originals, secured
 from attachtrans.stores.photos import Photos, open_photos
 from attachtrans.types import Draft, Item, Size
 from tests.safety.world import contents, everything_else, geopackage_in
@@ -354,3 +355,41 @@ def test_a_result_that_sqlite_cannot_hold_fails_alone(fixture_copy: Copy) -> Non
         photos.close()
         assert photos.read(item) == before
         assert photos.read(other) == b"small"
+
+
+def test_secure_does_not_take_a_plain_result_for_done(fixture_copy: Copy) -> None:
+    gpkg = fixture_copy("esri_globalid.gpkg")
+    with sink_on(gpkg) as (sink, photos, _):
+        item = next(iter(photos))
+        draft = draft_of(photos, item, b"result")
+        sink.commit(draft)
+        sink.finish()
+    photos = open_photos(gpkg, detect(gpkg))
+    journal = Journal(gpkg.with_name(f"{gpkg.name}.attachtrans"))
+    journal.begin(
+        JobDescription(
+            source="s", fingerprint=secured("f"), model="m", arguments="{}", version="0"
+        ),
+        again=False,
+    )
+    safety = Safety(folder=gpkg.parent, secure=True)
+    sink = OverwriteSink(photos, journal, safety, fingerprint="f")
+    assert not sink.holds(item, draft.digest_out)
+    objection = sink.objection(item, draft.digest_out, ())
+    assert objection is not None
+    assert "--restart --secure" in objection.reason
+    sink.close()
+    photos.close()
+    journal.close()
+
+
+def test_a_full_disk_is_found_before_anything_changes(
+    fixture_copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpkg = fixture_copy("esri_globalid.gpkg")
+    before = gpkg.read_bytes()
+    usage = shutil.disk_usage(gpkg.parent)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(SinkError, match="MB free"), sink_on(gpkg):
+        pass
+    assert gpkg.read_bytes() == before

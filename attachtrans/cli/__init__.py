@@ -1,0 +1,66 @@
+"""The command line: parse, call, print. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+import click
+
+from attachtrans import __version__
+from attachtrans.cli.extract import extract
+from attachtrans.cli.info import info
+from attachtrans.cli.options import BAD_USAGE, COULD_NOT_RUN, DONE, INTERRUPTED
+from attachtrans.cli.translate import translate
+from attachtrans.errors import ArgumentError, AttachtransError
+
+_EXAMPLES = """
+\b
+Examples:
+  attachtrans info photos.gpkg
+  attachtrans translate photos.gpkg --model sr-x2 --output sharp.gpkg:photos
+  attachtrans translate photos.gpkg --model sr-x2 --overwrite-attachments
+  attachtrans extract photos.gpkg -o photos/
+"""
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        code = end.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = BAD_USAGE
+    except ArgumentError as error:
+        click.echo(f"attachtrans: {error}", err=True)
+        code = BAD_USAGE
+    except AttachtransError as error:
+        click.echo(f"attachtrans: {error}", err=True)
+        code = COULD_NOT_RUN
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("attachtrans: interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = DONE
+    sys.exit(code)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXAMPLES,
+)
+@click.version_option(__version__, prog_name="attachtrans")
+@click.option("-v", "--verbose", count=True, help="Say more on stderr (-vv: everything).")
+def cli(verbose: int) -> None:
+    """Translate the photos attached to geographic features with deep learning, and lose nothing."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+
+
+for _command in (translate, info, extract):
+    cli.add_command(_command)

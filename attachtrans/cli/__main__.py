@@ -1,0 +1,5 @@
+"""`python -m attachtrans.cli`."""
+
+from attachtrans.cli import main
+
+main()

@@ -1,0 +1,206 @@
+"""`attachtrans translate`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attachtrans.cli.options import (
+    DONE,
+    FILES,
+    INTERRUPTED,
+    MODEL,
+    OUTPUT,
+    REPORT,
+    SAFETY,
+    SOME_FAILED,
+    SPEED,
+    Grouped,
+    choosing,
+    option,
+    pair,
+)
+
+_TRANSLATE_EXAMPLES = """
+\b
+Examples:
+  Into a new feature class, the photos stay as they are:
+    attachtrans translate trees.gpkg --model sr-x2 --output sharp.gpkg:trees
+  In place (originals are kept in trees.bak.gpkg; the same command goes on after a crash):
+    attachtrans translate trees.gpkg --model sr-x2 --overwrite-attachments
+  A CycleGAN from ArcGIS, 512 px tiles, only this year's photos of one layer:
+    attachtrans translate trees.gpkg --model night2day.dlpk -a direction=BtoA -a tile_size=512 \\
+      --layer trees --where "year = 2026" --output day.gpkg
+  What would happen:
+    attachtrans translate trees.gpkg --model sr-x2 --overwrite-attachments --dry-run
+"""
+
+
+@click.command(cls=Grouped, epilog=_TRANSLATE_EXAMPLES)
+@click.argument("source", type=click.Path(path_type=Path))
+@option(
+    MODEL,
+    "-m",
+    "--model",
+    required=True,
+    help="Model definition (.emd, .dlpk, folder, JSON text) or built-in: sr-x2.",
+)
+@option(
+    MODEL,
+    "-a",
+    "--argument",
+    "arguments",
+    type=pair,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Argument of the model (padding, batch_size, tile_size, direction ...).",
+)
+@option(
+    OUTPUT,
+    "-o",
+    "--output",
+    metavar="OUT.gpkg[:LAYER]",
+    help="Feature class to write or append to; the source stays as it is.",
+)
+@option(
+    OUTPUT,
+    "--output-layout",
+    type=click.Choice(["attach", "media", "blob", "folder"]),
+    default="attach",
+    show_default=True,
+    help="How photos hang on the output's features.",
+)
+@option(OUTPUT, "--overwrite-attachments", is_flag=True, help="Replace the photos in place.")
+@option(
+    SAFETY,
+    "--backup/--no-backup",
+    default=True,
+    show_default=True,
+    help="Keep the originals when overwriting.",
+)
+@option(
+    SAFETY,
+    "--secure",
+    is_flag=True,
+    help="For anonymising: no trace of the originals stays (backup deleted at the end).",
+)
+@option(SAFETY, "--restart", is_flag=True, help="Bring the originals back first, then translate.")
+@option(SAFETY, "--again", is_flag=True, help="Translate once more what is translated already.")
+@option(SAFETY, "--vacuum", is_flag=True, help="Make the file smaller at the end.")
+@option(
+    SAFETY,
+    "--work-dir",
+    type=click.Path(path_type=Path),
+    help="Folder for journal and backup (default: beside the data).",
+)
+@choosing
+@option(
+    FILES,
+    "--format",
+    type=click.Choice(["jpeg", "png", "tiff", "webp"]),
+    help="File format of results (default: each photo's own).",
+)
+@option(
+    FILES,
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="JPEG/WebP quality of results (default: each photo's own).",
+)
+@option(
+    FILES,
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=500_000_000,
+    show_default=True,
+    help="Refuse larger photos.",
+)
+@option(
+    SPEED,
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:N, cuda:0,1 or mps.",
+)
+@option(
+    SPEED,
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic of the net.",
+)
+@option(
+    MODEL,
+    "--seams",
+    type=click.Choice(["blend"]),
+    default="blend",
+    show_default=True,
+    help="How overlapping tiles are joined.",
+)
+@option(
+    MODEL,
+    "--pixel-space/--map-space",
+    "pixel_space",
+    default=True,
+    show_default=True,
+    help="Run the net on the photo's own rows and columns, or rectified to the map.",
+)
+@option(REPORT, "--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@option(
+    REPORT,
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.jsonl",
+    help="One line of JSON per attachment: key, status, reason, sizes, digests.",
+)
+@option(REPORT, "-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@click.pass_context
+def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options: Any) -> None:
+    """Translate the photos of SOURCE, a GeoPackage, with a deep-learning model.
+
+    SOURCE may hold Esri attachments, OGC related media, columns with paths (QField, Mergin Maps,
+    ODK, geotagged photos) or BLOB columns; only images are touched. Running the same command again
+    goes on where a run was interrupted and never translates a photo twice.
+    """
+    from attachtrans.console import Bar, Tally
+    from attachtrans.tool.translate import plan_translation
+
+    bbox = options.pop("bbox")
+    pixel_space = options.pop("pixel_space")
+    translation = plan_translation(
+        **options, bbox=bbox or None, space="pixel" if pixel_space else "map"
+    )
+    tally = Tally()
+    with ExitStack() as stack:
+        bar = stack.enter_context(Bar(len(translation), enabled=not quiet))
+        translation.progress = bar
+        lines = stack.enter_context(report.open("a", encoding="utf-8")) if report else None
+        outcomes = iter(translation)
+        stack.callback(outcomes.close)
+        try:
+            for outcome in outcomes:
+                tally.add(outcome)
+                bar.advance()
+                if lines:
+                    lines.write(json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n")
+                    lines.flush()
+                if outcome.status in ("failed", "refused"):
+                    bar.write(f"{outcome.status}: {outcome.item.key}: {outcome.reason}")
+        except KeyboardInterrupt:
+            stack.close()
+            for line in tally.lines(translation.output, translation.notes):
+                click.echo(line, err=True)
+            click.echo(
+                "interrupted; every photo is either original or translated. "
+                "Run the same command again to go on.",
+                err=True,
+            )
+            ctx.exit(INTERRUPTED)
+    if not quiet:
+        for line in tally.lines(translation.output, translation.notes):
+            click.echo(line)
+    ctx.exit(DONE if tally.ok else SOME_FAILED)

@@ -1,0 +1,300 @@
+"""One prepared run over the photos of a GeoPackage: loads the net, opens the sink, goes through."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from attachtrans import __version__
+from attachtrans.errors import SourceError
+from attachtrans.journal import SUFFIX, JobDescription, Journal, digest_of, now
+from attachtrans.models.arguments import TilingArguments
+from attachtrans.models.definition import ModelDefinition
+from attachtrans.report import Outcome, Report, Status
+from attachtrans.stores.base import PhotoSink
+from attachtrans.stores.features import FeatureClassSink, OutputClass, Provenance
+from attachtrans.stores.held import held_digests
+from attachtrans.stores.layouts.base import PhotoTable
+from attachtrans.stores.overwrite import OverwriteSink, Safety, restore_originals, secured
+from attachtrans.stores.photos import Photos
+from attachtrans.stores.replace import vacuum as vacuum_file
+from attachtrans.types import Item
+
+if TYPE_CHECKING:
+    import torch
+
+    from attachtrans.pipeline import PhotoEngine, PhotoRules
+
+Space = Literal["pixel", "map"]
+
+
+class Progress(Protocol):
+    """What a run tells while it works; called from several threads."""
+
+    def backed_up(self, done: int, total: int) -> None:
+        """Pages of the backup that are written, and pages in all."""
+        ...
+
+    def computed(self, pixels: int) -> None:
+        """So many more input pixels went through the net."""
+        ...
+
+
+class Quiet:
+    """Progress for nobody."""
+
+    def backed_up(self, done: int, total: int) -> None:
+        """See `Progress`."""
+
+    def computed(self, pixels: int) -> None:
+        """See `Progress`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """The model, with its typed arguments; `shown` are those that were given or set.
+
+    fingerprint  of the job: model, arguments that change pixels, how results are encoded
+    devices, precision  as the options of the command line
+    """
+
+    definition: ModelDefinition
+    arguments: TilingArguments
+    shown: dict[str, Any]
+    fingerprint: str
+    devices: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """Where and how results are written; output None: in the photos' place."""
+
+    output: OutputClass | None
+    safety: Safety
+    format: str | None
+    quality: int | None
+    max_pixels: int
+    space: Space
+    restart: bool
+    vacuum: bool
+
+
+@dataclass(slots=True)
+class Translation:
+    """One prepared run; iterate over it once to make it happen, an `Outcome` per attachment.
+
+    Closing the iterator early stops the run; what was committed stays. `times` has the seconds
+    of each stage once the run has begun, `notes` what the user should know.
+    """
+
+    source: Path
+    tables: Sequence[PhotoTable]
+    photos: Photos
+    model: ModelChoice
+    writing: Writing
+    dry_run: bool
+    progress: Progress
+    notes: list[str] = field(default_factory=list)
+    times: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many attachments it will look at."""
+        return len(self.photos)
+
+    @property
+    def output(self) -> str:
+        """What will be written, in words."""
+        target = self.writing.output
+        if target is None:
+            return str(self.source)
+        return f"{target.path}:{target.layer}" if target.layer else str(target.path)
+
+    def __iter__(self) -> Generator[Outcome, None, None]:
+        """Run; raises what stops every photo."""
+        with ExitStack() as stack:
+            stack.callback(self.photos.close)
+            yield from self._preview() if self.dry_run else self._run(stack)
+
+    def _run(self, stack: ExitStack) -> Iterator[Outcome]:
+        from attachtrans.pipeline import Crew, Pipeline
+
+        stop = threading.Event()
+        engines, rules, devices = self._load(stop)
+        journal = Journal(self._journal_path())
+        stack.callback(journal.close)
+        if self.writing.restart:
+            count = restore_originals(self.photos, journal, self.writing.safety)
+            self.notes.append(f"{count} originals were restored from the backup")
+        journal.begin(self._job(), again=self.writing.safety.again)
+        sink = self._sink(journal)
+        stack.callback(sink.close)
+        on_gpu = any(device.type != "cpu" for device in devices)
+        hands = max(1, min(8, (os.cpu_count() or 1) // 3)) if on_gpu else 1
+        crew = Crew(decoders=hands, encoders=hands, budget_bytes=_budget(len(devices)))
+        pipeline = Pipeline(self.photos, sink, engines, rules, crew=crew, stop=stop)
+        self.times = {"wall": pipeline.times.wall, "cpu": pipeline.times.cpu}
+        yield from pipeline
+        self.photos.close()
+        self.notes.extend(sink.finish())
+        if self.writing.output is not None:
+            journal.finish()
+        sink.close()
+        if self.writing.vacuum:
+            self.notes.append(vacuum_file(self.source))
+
+    def _load(
+        self, stop: threading.Event
+    ) -> tuple[list[PhotoEngine], PhotoRules, tuple[torch.device, ...]]:
+        """Engines (one per device), photo rules, devices. Everything heavy is imported here."""
+        from attachtrans.image import EncodeOptions, Limits
+        from attachtrans.infer.devices import select_devices
+        from attachtrans.infer.engine import Engine
+        from attachtrans.models.load import load_model
+        from attachtrans.pipeline import PhotoRules
+        from attachtrans.tool.fitting import Fitting
+
+        arguments, devices = self.model.arguments, select_devices(self.model.devices)
+        translators = [
+            load_model(self.model.definition, arguments=arguments, device=str(device))
+            for device in devices
+        ]
+        engines: list[PhotoEngine] = [
+            Engine[int](
+                translator,
+                tile_size=arguments.tile_size,
+                padding=arguments.padding,
+                batch_size=arguments.batch_size,
+                device=device,
+                precision=self.model.precision,
+                on_pixels=self.progress.computed,
+                stop=stop,
+            )
+            for translator, device in zip(translators, devices, strict=True)
+        ]
+        spec, overwrite = translators[0].spec, self.writing.output is None
+        fitting = Fitting(
+            spec=spec,
+            overwrite=overwrite,
+            map_space=self.writing.space == "map",
+            asked=EncodeOptions(format=self.writing.format, quality=self.writing.quality),
+        )
+        rules = PhotoRules(
+            limits=Limits(max_pixels=self.writing.max_pixels),
+            objection=fitting.objection,
+            options=fitting.options,
+            history=self._mark() if overwrite else None,
+            anonymise=self.writing.safety.secure,
+            growth=spec.scale**2 * max(1.0, spec.out_bands / max(spec.in_bands, 1)),
+        )
+        return engines, rules, devices
+
+    def _journal_path(self) -> Path:
+        target = (self.writing.output.path if self.writing.output else self.source).resolve()
+        folder = self.writing.safety.folder
+        if folder == target.parent:
+            return target.with_name(target.name + SUFFIX)
+        # Files of the same name from several folders may share one work folder.
+        place = digest_of(str(target).encode())[:8]
+        return folder / f"{target.stem}-{place}{target.suffix}{SUFFIX}"
+
+    def _job(self) -> JobDescription:
+        return JobDescription(
+            source=str(self.source),
+            fingerprint=secured(self.model.fingerprint)
+            if self.writing.safety.secure
+            else self.model.fingerprint,
+            model=self.model.definition.name,
+            arguments=json.dumps(self.model.shown),
+            version=__version__,
+        )
+
+    def _mark(self) -> str:
+        """The line in ImageHistory: it begins with our name, by which a later run knows it."""
+        shown = " ".join(f"{name}={value}" for name, value in self.model.shown.items())
+        return (
+            f"attachtrans {__version__} {now()} model={self.model.definition.name} "
+            f"fingerprint={self.model.fingerprint[:16]} {shown}".rstrip()
+        )
+
+    def _sink(self, journal: Journal) -> PhotoSink:
+        if self.writing.output is None:
+            return OverwriteSink(
+                self.photos,
+                journal,
+                self.writing.safety,
+                fingerprint=self.model.fingerprint,
+                progress=self.progress.backed_up,
+            )
+        provenance = Provenance(
+            model=self.model.definition.name,
+            fingerprint=self.model.fingerprint,
+            arguments=json.dumps(self.model.shown),
+            version=__version__,
+        )
+        return FeatureClassSink(self.source, self.photos, self.writing.output, provenance)
+
+    def _preview(self) -> Iterator[Outcome]:
+        """What a run would do, from headers and the journal; nothing is written or computed."""
+        from attachtrans.image import probe
+
+        with ExitStack() as stack:
+            holds = self._held(stack)
+            for item in self.photos:
+                try:
+                    data = self.photos.read(item)
+                except SourceError as error:
+                    yield Outcome(item=item, status=Status.FAILED, reason=str(error))
+                    continue
+                found, digest = probe(data), digest_of(data)
+                if found.skip:
+                    status = Status.SKIPPED
+                else:
+                    status = Status.ALREADY if holds(item, digest) else Status.PLANNED
+                yield Outcome(
+                    item=item,
+                    status=status,
+                    reason=found.skip or "",
+                    size_in=found.size,
+                    digest_in=digest,
+                )
+
+    def _held(self, stack: ExitStack) -> Callable[[Item, str], bool]:
+        """How a dry run asks whether an item is done already."""
+        if self.writing.output is not None:
+            held = held_digests(self.writing.output.path, self.model.fingerprint)
+            return lambda _item, digest: digest in held
+        path = self._journal_path()
+        if not path.exists() or self.writing.safety.again or self.writing.restart:
+            return lambda _item, _digest: False
+        journal = Journal(path)
+        stack.callback(journal.close)
+        journal.look_at(self._job().fingerprint)
+        return lambda _item, digest: journal.is_done(digest)
+
+    def report(self, outcomes: Iterable[Outcome]) -> Report:
+        """The report of these outcomes of this run."""
+        return Report(
+            outcomes=tuple(outcomes),
+            source=self.source,
+            output=self.output,
+            model=self.model.definition.name,
+            fingerprint=self.model.fingerprint,
+            arguments=self.model.shown,
+            notes=tuple(self.notes),
+        )
+
+
+def _budget(devices: int) -> int:
+    """Bytes of photos in flight: a GiB per device, less where memory is short."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return devices << 30
+    return max(64 << 20, min(devices << 30, free // 4))
