@@ -56,8 +56,8 @@ def decode(data: bytes, limits: Limits) -> Raster:
             mode = ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
             samples = planes(np.asarray(image.convert(mode)))
             dpi = image.info.get("dpi", (0, 0))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"the picture is damaged: {error}") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"the picture is damaged or too large: {error}") from error
     return Raster(
         pixels=samples[:-1] if transparent else samples,
         alpha=samples[-1] if transparent else None,

@@ -199,6 +199,8 @@ def _samples(data: bytes, layout: Layout) -> Pixels:
         raise ImageError(f"the TIFF is damaged: {error}") from error
     if axes not in {"YX", "YXS", "SYX"}:
         raise Untouchable(f"a TIFF with axes {axes}")
+    if array.size != layout.samples * layout.size.width * layout.size.height:
+        raise ImageError("the TIFF is damaged: its tags do not fit its pixels")
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if layout.photometric == _PALETTE and palette is not None:
         return (palette[:, array] >> 8).astype(np.uint8)

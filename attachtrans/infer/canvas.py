@@ -89,6 +89,11 @@ class Canvas:
             self._rows = [_Fade.of(ramp, device) for ramp in ramps(plan.rows)]
             self._columns = [_Fade.of(ramp, device) for ramp in ramps(plan.columns)]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the result on the device."""
+        return self._sheet.nbytes + (0 if self._blend is None else self._blend.nbytes)
+
     def paste(self, tile: Tensor, row: int, column: int) -> None:
         """Take in one tile's result, (bands, out height, out width) float32 in net units."""
         down, across = self._plan.rows.spans[row], self._plan.columns.spans[column]
@@ -135,7 +140,7 @@ class Canvas:
         work = self._workspace(place, values)
         torch.add(self._half_up.to(work.dtype), values, alpha=self._encoding.gain, out=work)
         work.clamp_(limits[0], limits[1])
-        place.copy_(work.floor_() if limits[0] < 0 else work)
+        _cast(work.floor_() if limits[0] < 0 else work, place)
 
     def _workspace(self, place: Tensor, values: Tensor) -> Tensor:
         """Floats to compute in, used again for every tile: fresh pages cost more than the sums.
@@ -148,6 +153,17 @@ class Canvas:
             dtype = torch.float64 if wide else torch.float32
             self._scratch = torch.empty(place.numel(), dtype=dtype, device=values.device)
         return self._scratch[: place.numel()].view(height, width, bands).permute(2, 0, 1)
+
+
+def _cast(values: Tensor, place: Tensor) -> None:
+    """Floats to integers, cutting decimals off; NaN becomes anything."""
+    if place.device.type != "cpu":
+        place.copy_(values)
+        return
+    # numpy has vector code for this, torch has none and takes six times as long.
+    source, target = values.permute(1, 2, 0).numpy(), place.permute(1, 2, 0).numpy()
+    with np.errstate(invalid="ignore"):
+        np.copyto(target, source, casting="unsafe")
 
 
 class _Fade:

@@ -11,6 +11,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +24,7 @@ from attachtrans.errors import ArgumentError, InferenceError
 from attachtrans.infer.canvas import Canvas, read_tile, upload
 from attachtrans.infer.delivery import Delivery, Translated
 from attachtrans.infer.faults import failure, out_of_memory
+from attachtrans.infer.lanes import Lanes
 from attachtrans.infer.precision import Caller
 from attachtrans.infer.ranges import Decoding, decoding, encoding
 from attachtrans.infer.tiling import Plan, Tiling, exact_scale
@@ -35,9 +37,10 @@ K = TypeVar("K", bound=Hashable)
 # from more (measured); a GPU is filled by them.
 _NOMINAL = {"cuda": 1024}
 _BATCH = {"cuda": 4}
-# Images wait for company to fill a batch; more than this would be memory without a use.
+# Images wait for company to fill a batch; more than this would be memory without a use. A single
+# image may be larger.
 _WAITING_IMAGES = 32
-_WAITING_PIXELS = 64_000_000
+_WAITING_BYTES = 256 << 20
 # Results on their way from the device, while the next image is already being computed.
 _ON_THE_WAY = 2
 
@@ -122,7 +125,8 @@ class Engine(Generic[K]):
         self._jobs: dict[_Job[K], None] = {}
         self._ready: list[Result[K]] = []
         self._on_the_way: deque[tuple[K, Delivery]] = deque()
-        self._buffer = torch.empty(0)
+        self._lanes = Lanes(device)
+        self._flying: deque[tuple[list[_Tile[K]], Future[Tensor]]] = deque()
 
     @torch.inference_mode()
     def submit(self, key: K, array: NDArray[Any]) -> list[Result[K]]:
@@ -137,19 +141,27 @@ class Engine(Generic[K]):
             )
         if not self._stop.is_set():
             self._open(key, array)
-        for shape in list(self._queues):
-            while len(self._queues.get(shape, ())) >= self._batch(shape):
+        while (full := self._full()) and len(full) >= self._lanes.count:
+            for shape in full[: self._lanes.count]:
                 self._step(shape)
         while self._jobs and self._crowded():
-            self._step(next(iter(self._jobs)).plan.tile)
+            self._advance()
         return self._collect(wait=False)
 
     @torch.inference_mode()
     def flush(self) -> list[Result[K]]:
         """Compute what is left, in batches that may not be full, and give it."""
         while self._jobs:
-            self._step(next(iter(self._jobs)).plan.tile)
+            self._advance()
         return self._collect(wait=True)
+
+    def _advance(self) -> None:
+        """Bring the oldest image forward."""
+        shape = next(iter(self._jobs)).plan.tile
+        if shape in self._queues:
+            self._step(shape)
+        else:
+            self._land()
 
     def _open(self, key: K, array: NDArray[Any]) -> None:
         to_net = decoding(array.dtype, self._spec)
@@ -175,9 +187,19 @@ class Engine(Generic[K]):
         queue = self._queues.setdefault(job.plan.tile, deque())
         queue.extend(_Tile(job=job, row=row, column=column) for row, column in job.plan)
 
+    def _full(self) -> list[Size]:
+        """The tile size of each full batch that is waiting."""
+        return [
+            shape
+            for shape, queue in self._queues.items()
+            for _ in range(len(queue) // self._batch(shape))
+        ]
+
     def _crowded(self) -> bool:
-        pixels = sum(math.prod(job.plan.size) for job in self._jobs)
-        return len(self._jobs) > _WAITING_IMAGES or pixels > _WAITING_PIXELS
+        nbytes = sum(job.image.nbytes + job.canvas.nbytes for job in self._jobs)
+        return len(self._jobs) > _WAITING_IMAGES or (
+            len(self._jobs) > 1 and nbytes > _WAITING_BYTES
+        )
 
     def _batch(self, shape: Size) -> int:
         """How many tiles of this size go into a batch."""
@@ -187,51 +209,64 @@ class Engine(Generic[K]):
         return max(1, min(self._batch_size, fitting))
 
     def _step(self, shape: Size) -> None:
-        """Run one batch of tiles of this size; or, when stopped, drop everything."""
+        """Start one batch of tiles of this size; or, when stopped, drop everything."""
         if self._stop.is_set():
-            self._queues.clear()
-            self._jobs.clear()
+            for _, future in self._flying:
+                future.cancel()
+            for waiting in (self._flying, self._queues, self._jobs):
+                waiting.clear()
             return
-        queue = self._queues[shape]
+        # A few last tiles are done sooner by all threads together than by a lane each.
+        few = not self._flying and sum(map(len, self._queues.values())) < self._lanes.count
+        queue = self._queues.get(shape, deque())
         tiles = [queue.popleft() for _ in range(min(self._batch(shape), len(queue)))]
         if not queue:
-            del self._queues[shape]
-        self._run(tiles)
+            self._queues.pop(shape, None)
+        if tiles:
+            run = self._lanes.run if few else self._lanes.submit
+            self._flying.append((tiles, run(self._forward, tiles)))
+        while len(self._flying) > self._lanes.ahead:
+            self._land()
 
-    def _run(self, tiles: list[_Tile[K]]) -> None:
-        try:
-            results = self._forward(tiles)
-        except Exception as error:  # noqa: BLE001 (a net is others' code; its fault is one image's)
-            fault = error
-        else:
-            for tile, result in zip(tiles, results, strict=False):
+    def _land(self) -> None:
+        """Wait for the oldest batch and take in its results, or deal with its fault."""
+        tiles, future = self._flying.popleft()
+        fault = future.exception()
+        if fault is None:
+            for tile, result in zip(tiles, future.result(), strict=False):
                 self._paste(tile, result)
-            return
-        if out_of_memory(fault):
+        elif not isinstance(fault, Exception):
+            raise fault
+        elif out_of_memory(fault):
+            self._flying.appendleft((tiles, future))
+            while self._flying:  # they come again, in their order
+                others, future = self._flying.pop()
+                future.exception()
+                queue = self._queues.setdefault(others[0].job.plan.tile, deque())
+                queue.extendleft(tile for tile in reversed(others) if tile.job in self._jobs)
             self._shrink(tiles)
-            return
-        jobs = list(dict.fromkeys(tile.job for tile in tiles))
-        if len(jobs) == 1:
-            self._fail(jobs[0], fault)
-            return
-        for job in jobs:  # whose fault it is shows when each runs alone
-            self._run([tile for tile in tiles if tile.job is job])
+        else:
+            jobs = list(dict.fromkeys(tile.job for tile in tiles))
+            live = [job for job in jobs if job in self._jobs]
+            if len(jobs) == 1 and live:
+                self._fail(jobs[0], fault)
+                return
+            for job in reversed(live):  # whose fault it is shows when each runs alone
+                alone = [tile for tile in tiles if tile.job is job]
+                self._flying.appendleft((alone, self._lanes.run(self._forward, alone)))
 
+    @torch.inference_mode()
     def _forward(self, tiles: list[_Tile[K]]) -> Tensor:
         """Cut, call, check: (at least as many as tiles, out_bands, out height, out width)."""
         width, height = tiles[0].job.plan.tile
         shape = (self._spec.fixed_batch or len(tiles), self._spec.in_bands, height, width)
-        if self._buffer.shape != shape:
-            self._buffer = torch.empty(0)  # the old one goes before the new one comes
-            self._buffer = torch.empty(
-                shape, device=self._device, memory_format=torch.channels_last
-            )
+        batch = torch.empty(shape, device=self._device, memory_format=torch.channels_last)
         for i in range(shape[0]):
             tile = tiles[min(i, len(tiles) - 1)]  # a fixed batch is filled up with its last tile
-            read_tile(tile.job.image, tile.window, tile.job.decoding, self._buffer[i])
+            read_tile(tile.job.image, tile.window, tile.job.decoding, batch[i])
         windows = [tiles[min(i, len(tiles) - 1)].window for i in range(shape[0])]
         positions = torch.tensor([(w.col, w.row) for w in windows], device=self._device)
-        results = self._call(self._buffer, positions)
+        results = self._call(batch, positions)
         plan = tiles[0].job.plan
         expected = (shape[0], self._spec.out_bands, plan.rows.out_length, plan.columns.out_length)
         if results.shape != expected:
@@ -275,26 +310,23 @@ class Engine(Generic[K]):
         self._ready.append((job.key, failure(error)))
 
     def _shrink(self, tiles: list[_Tile[K]]) -> None:
-        """After memory ran out: a smaller batch of the same tiles, or smaller tiles."""
-        self._buffer = torch.empty(0)
+        """After memory ran out for these tiles: smaller batches of them, or smaller tiles."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         shape = tiles[0].job.plan.tile
         if len(tiles) > 1 and self._spec.fixed_batch is None:
             self._most_pixels = len(tiles) // 2 * math.prod(shape)
-            self._queues.setdefault(shape, deque()).extendleft(reversed(tiles))
             return
         smaller = self._tiling.smaller(tiles[0].job.plan)
         try:
             smaller.plan(shape, self._spec)
         except ArgumentError as error:
-            for job in dict.fromkeys(tile.job for tile in tiles):
+            for job in {tile.job for tile in tiles} & self._jobs.keys():
                 self._fail(job, MemoryError(str(error)))
             return
         self._tiling = smaller
         self._most_pixels = math.prod(shape) // 2
-        queued = self._queues.pop(shape, ())
-        for job in dict.fromkeys(tile.job for tile in (*tiles, *queued)):
+        for job in dict.fromkeys(tile.job for tile in self._queues.pop(shape, ())):
             job.plan = smaller.plan(job.plan.size, self._spec)
             job.canvas = self._canvas(job.plan, job.dtype)
             job.left = len(job.plan)

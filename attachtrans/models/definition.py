@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from attachtrans.errors import ModelError
 from attachtrans.models.arguments import Argument, describe
 from attachtrans.models.catalog import MODEL_TYPES, NOT_YET
-from attachtrans.models.facts import number_list, whole
+from attachtrans.models.facts import number_list, read_scale, whole
 from attachtrans.models.onnxfile import external_files
 from attachtrans.models.package import (
     MAX_DEFINITION_BYTES,
@@ -246,7 +246,7 @@ def _interpret(raw: dict[str, Any], file: FileRef | None) -> ModelDefinition:
     stats = Normalization(
         a=_stats(raw, "NormalizationStats"), b=_stats(raw, "NormalizationStats_b")
     )
-    stated_scale = raw.get("Scale") if raw.get("Framework") == OUR_FRAMEWORK else 1.0
+    stated_scale = read_scale(raw) if raw.get("Framework") == OUR_FRAMEWORK else 1.0
     return ModelDefinition(
         name=model_type if file is None else posixpath.splitext(file.name)[0],
         model_type=model_type,

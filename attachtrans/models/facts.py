@@ -79,7 +79,7 @@ def read_facts(raw: Mapping[str, Any]) -> StatedFacts:
         out_range=_range(raw, "OutputRange"),
         in_bands=whole(raw, "InputBands", minimum=1),
         out_bands=whole(raw, "OutputBands", minimum=1),
-        scale=_scale(raw),
+        scale=read_scale(raw),
         margin_px=whole(raw, "Margin", minimum=0),
         multiple_of=whole(raw, "MultipleOf", minimum=1),
         min_size=whole(raw, "MinSize", minimum=1),
@@ -152,7 +152,12 @@ def _range(raw: Mapping[str, Any], key: str) -> Range | None:
     return pair[0], pair[1]
 
 
-def _scale(raw: Mapping[str, Any]) -> float | None:
+def read_scale(raw: Mapping[str, Any]) -> float | None:
+    """Scale of a definition, None when not stated.
+
+    Raises:
+        ModelError: it is no number from 1/64 to 64.
+    """
     value = raw.get("Scale")
     if value is None:
         return None

@@ -80,9 +80,9 @@ def load_model(
             needs it.
 
     Raises:
-        ArgumentError: a parameter or an argument that is not allowed.
+        ArgumentError: a parameter or an argument that is not allowed, or a device that is not here.
         UntrustedModelError: loading it would run code.
-        ModelError: the definition or the weights are wrong, or the device is not there.
+        ModelError: the definition or the weights are wrong.
     """
     _require_one_of("precision", precision, PRECISIONS)
     if compat is not None:
@@ -107,7 +107,8 @@ def build(
     """The translator of a definition whose type is run, in the caller's precision.
 
     Raises:
-        ModelError: the weights are wrong, or the device is not there.
+        ArgumentError: the device is not here.
+        ModelError: the weights are wrong.
     """
     module, _, function = MODEL_TYPES[definition.model_type].builder.partition(":")
     builder = cast(Builder, getattr(importlib.import_module(module), function))

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from attachtrans.errors import ModelError
+from attachtrans.errors import ArgumentError
 from attachtrans.models.translator import TranslatorSpec
 
 
@@ -68,7 +68,7 @@ def pick_device(name: str | torch.device) -> torch.device:
     """The torch device for "auto", "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
-        ModelError: no such device here.
+        ArgumentError: no such device here.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -77,13 +77,13 @@ def pick_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ModelError(
+        raise ArgumentError(
             f'--device {name} is not known: use "auto", "cpu", "cuda", "cuda:N" or "mps".'
         ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(
+        raise ArgumentError(
             f"--device {name} is not here: torch sees {torch.cuda.device_count()} CUDA devices."
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("--device mps is not here: torch sees no Apple GPU.")
+        raise ArgumentError("--device mps is not here: torch sees no Apple GPU.")
     return device

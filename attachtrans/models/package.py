@@ -21,8 +21,8 @@ from typing import IO
 
 from attachtrans.errors import ModelError
 
-MAX_FILE_BYTES = 16 << 30
-"""The largest weights file that is read: well above any published image net."""
+MAX_FILE_BYTES = 6 << 30
+"""The largest file of weights that is read: twice the largest net that ArcGIS makes by default."""
 MAX_DEFINITION_BYTES = 16 << 20
 MAX_ENTRIES = 20_000
 MAX_DEPTH = 6

@@ -234,7 +234,7 @@ def _is_finite(shape: shapely.Geometry | None) -> bool:
     import numpy as np
     import shapely
 
-    if shape is None or shape.is_empty:
+    if shape is None or shapely.is_empty(shape):
         return False
     return bool(np.isfinite(shapely.get_coordinates(shape)).all())
 

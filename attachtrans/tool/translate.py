@@ -17,6 +17,7 @@ from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.job import job_fingerprint, resolve_arguments
 from attachtrans.report import Outcome, Report
 from attachtrans.stores.catalog import detect
+from attachtrans.stores.classes import without_results
 from attachtrans.stores.features import OutputClass
 from attachtrans.stores.outputs import OutputLayout
 from attachtrans.stores.overwrite import Safety
@@ -121,8 +122,8 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     ):
         message = f"{wrong[0]} goes with --overwrite-attachments only"
         raise ArgumentError(message)
-    if seams not in ("blend", "exact"):
-        message = f"--seams {seams}: choose blend"
+    if seams != "blend":
+        message = f"--seams {seams}: this release blends overlapping tiles (--seams blend)"
         raise ArgumentError(message)
     if work_dir is not None and not Path(work_dir).is_dir():
         message = f"--work-dir {work_dir}: there is no such folder"
@@ -138,6 +139,8 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         remap=tuple(remap),
     )
     target = None if output is None else parse_output(output, output_layout)
+    if target is not None:
+        tables = without_results(path, tables, target.path, target.layer)
     written = (target.path if target else path).resolve()
     folder = Path(work_dir).resolve() if work_dir else written.parent
     writing = Writing(

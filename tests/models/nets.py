@@ -73,7 +73,9 @@ def cyclegan(
     torch.manual_seed(7)
     nets = {name: generator(channels, features, blocks) for name in ("G_A", "G_B")}
     state = {
-        f"{name}.{key}": value for name, net in nets.items() for key, value in net.state_dict().items()
+        f"{name}.{key}": value
+        for name, net in nets.items()
+        for key, value in net.state_dict().items()
     }
     state["D_A.0.weight"] = torch.zeros(1, channels, 4, 4)
     weights = emd.with_suffix(".pth")

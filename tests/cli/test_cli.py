@@ -1,0 +1,142 @@
+"""The command line as a person or a script meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.models.nets import bicubic_x2
+from tests.safety.world import contents, judge
+
+Copy = Callable[[str], Path]
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "attachtrans.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    process = start(*arguments)
+    out, err = process.communicate(timeout=100)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return bicubic_x2(tmp_path / "bicubic.emd")
+
+
+def test_a_whole_run_and_its_report(fixture_copy: Copy, model: Path, tmp_path: Path) -> None:
+    gpkg, lines = fixture_copy("esri_objectid.gpkg"), tmp_path / "report.jsonl"
+    done = run(
+        "translate",
+        gpkg,
+        "-m",
+        model,
+        "--overwrite-attachments",
+        "--device",
+        "cpu",
+        "--report",
+        lines,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 translated" in done.stdout
+    items = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    translated = [item for item in items if item["status"] == "translated"]
+    assert len(translated) == 8
+    assert all(item["digest_in"] != item["digest_out"] for item in translated)
+    assert all(len(item["size_out"]) == 2 for item in translated)
+
+
+def test_some_failed_is_exit_1(fixture_copy: Copy, model: Path, tmp_path: Path) -> None:
+    place = fixture_copy("odk")
+    done = run(
+        "translate",
+        place / "submissions.gpkg",
+        "-m",
+        model,
+        "-o",
+        tmp_path / "o.gpkg",
+        "--device",
+        "cpu",
+    )
+    assert done.returncode == 1
+    assert "failed: " in done.stderr
+    assert "--base" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["translate"], 2, "Missing argument"),
+        (["translate", "FILE", "-m", "sr-x2"], 2, "--overwrite-attachments"),
+        (["translate", "FILE", "-m", "sr-x2", "-o", "x.gpkg", "-a", "x"], 2, "NAME=VALUE"),
+        (["translate", "FILE", "-m", "no-such-model", "-o", "x.gpkg"], 3, "no-such-model"),
+        (["translate", "missing.gpkg", "-m", "sr-x2", "-o", "x.gpkg"], 3, "no such file"),
+        (["info", "missing.gpkg"], 3, "no such file"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+def test_what_is_wrong_is_said_without_a_traceback(
+    arguments: list[str], code: int, said: str, fixture_copy: Copy
+) -> None:
+    gpkg = fixture_copy("esri_globalid.gpkg")
+    done = run(*[gpkg if argument == "FILE" else argument for argument in arguments])
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_is_exit_130_and_goes_on_later(
+    number: signal.Signals, fixture_copy: Copy, model: Path
+) -> None:
+    gpkg = fixture_copy("esri_globalid.gpkg")
+    before = contents(gpkg)
+    command = ("translate", gpkg, "-m", model, "--overwrite-attachments", "--device", "cpu")
+    process = start(*command)
+    journal = gpkg.with_name(f"{gpkg.name}.attachtrans")
+    while not journal.exists():
+        time.sleep(0.01)
+    time.sleep(0.4)
+    os.kill(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (0, 130), err
+    assert set(judge(before, contents(gpkg)).values()) <= {"original", "once"}
+    if process.returncode == 130:
+        assert "Run the same command again" in err
+        assert "Traceback" not in err
+    assert run(*command).returncode == 0
+    assert list(judge(before, contents(gpkg)).values()).count("once") == 19
+
+
+def test_info_as_json(fixture_copy: Copy) -> None:
+    done = run("info", fixture_copy("related_media.gpkg"), "--json")
+    facts = json.loads(done.stdout)
+    assert facts["places"][0]["layout"] == "media"
+    assert done.returncode == 0
+    about = json.loads(run("info", "sr-x2", "--json").stdout)
+    assert about["scale"] == 2
+    assert about["fingerprint"]
+
+
+def test_a_dry_run_says_what_would_be_done(fixture_copy: Copy, model: Path) -> None:
+    gpkg = fixture_copy("esri_globalid.gpkg")
+    done = run("translate", gpkg, "-m", model, "--overwrite-attachments", "--dry-run")
+    assert "19 planned" in done.stdout
+    assert done.returncode == 0
+    assert not list(gpkg.parent.glob("*.attachtrans"))
