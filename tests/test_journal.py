@@ -121,7 +121,9 @@ def test_entries_survive_a_killed_process_and_a_lost_wal(path: Path) -> None:
         "for i in range(20): journal.record(entry(f't/{i}', f'in{i}', f'out{i}'))\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(path)], check=False, cwd=Path(__file__).parents[1])
+    subprocess.run(
+        [sys.executable, "-c", code, str(path)], check=False, cwd=Path(__file__).parents[1]
+    )
     for side in path.parent.glob("*-wal"):
         side.unlink()
     journal = opened(path)

@@ -489,3 +489,12 @@ def test_real_files_arrive_whole(layout: str, name: str, shared: Path, tmp_path:
     assert done["done"] == 3
     assert append(source, output, layout) == {"already": done.total() - done["refused"]}
     assert findings(output) == []
+
+
+def test_results_in_the_source_file_are_translated_only_on_request(source: Path) -> None:
+    assert append(source, source, to="one") == {"done": 3, "kept": 1}
+    assert append(source, source, to="two", model="fp2") == {"done": 3, "kept": 1}
+    assert append(source, source, to="three", layer="one") == {"done": 3, "kept": 1}
+    assert set(rows(source, "SELECT SRC_LAYER FROM two")) == {("trees",)}
+    assert set(rows(source, "SELECT SRC_LAYER FROM three")) == {("one",)}
+    assert append(source, source, to="one") == {"already": 4}

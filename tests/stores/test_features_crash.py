@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sqlite3
@@ -83,8 +82,9 @@ def kill_at_random_moments(
                 break
             time.sleep(0.002)
         time.sleep(moments.uniform(0, 0.5))
-        os.kill(child.pid, signal.SIGKILL)
-        child.communicate()
+        child.kill()
+        _, errors = child.communicate()
+        assert child.returncode in (0, -signal.SIGKILL), errors.decode()
         if output.exists() and output.stat().st_size:
             assert value(output, "PRAGMA integrity_check") == "ok"
     append(source, output, layout, to=layer)

@@ -1,0 +1,312 @@
+"""The face of arcpy.ia: what each value becomes, what is refused, and whole runs."""
+
+from __future__ import annotations
+
+import inspect
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import attachtrans
+from attachtrans import ia
+from attachtrans.errors import ArgumentError, OutputExistsError, SourceError
+from attachtrans.report import Report
+from attachtrans.tool import translate
+from tests.models.nets import bicubic_x2
+
+translate_pixels = ia.TranslatePixelsUsingDeepLearning
+OUT = {"out_featureclass": "out.gpkg"}
+OVERWRITE = {"overwrite_attachments": "OVERWRITE"}
+
+
+@pytest.fixture(autouse=True)
+def clean_env(monkeypatch):
+    monkeypatch.setattr(ia, "env", ia.Environment())
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Calls the tool with `in_raster`, "m.emd" and more; gives what it asked the engine for."""
+
+    def fake(source, model, output=None, **options):
+        asked.update(source=str(source), model=model, output=output, **options)
+        return Report(
+            outcomes=(), source=source, output=str(output), model="", fingerprint="", arguments={}
+        )
+
+    def run(in_raster="in.gpkg", *args, **kwargs):
+        asked.clear()
+        translate_pixels(in_raster, "m.emd", *args, **kwargs)
+        return SimpleNamespace(**asked)
+
+    asked: dict = {}
+    monkeypatch.setattr(translate, "translate_pixels", fake)
+    return run
+
+
+def test_names_order_and_defaults_are_those_of_the_page():
+    parameters = inspect.signature(translate_pixels).parameters
+    assert {name: p.default for name, p in parameters.items()} == {
+        "in_raster": inspect.Parameter.empty,
+        "in_model_definition": inspect.Parameter.empty,
+        "arguments": None,
+        "processing_mode": "PROCESS_AS_MOSAICKED_IMAGE",
+        "out_translated_folder": None,
+        "out_featureclass": None,
+        "overwrite_attachments": "NO_OVERWRITE",
+        "use_pixelspace": "NO_PIXELSPACE",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "layer"),
+    [
+        ("in.gpkg", "in.gpkg", None),
+        ("a/In.GPKG/trees", "a/In.GPKG", "trees"),
+        ("a/in.gpkg/main.trees", "a/in.gpkg", "trees"),
+        ("C:\\data\\in.gpkg\\MAIN.trees", "C:\\data\\in.gpkg", "trees"),
+        ("in.gpkg:we:ird/name", "in.gpkg", "we:ird/name"),
+        (Path("in.gpkg"), "in.gpkg", None),
+    ],
+)
+def test_feature_classes(call, text, path, layer):
+    asked = call(text, **OVERWRITE)
+    assert (asked.source, asked.layer) == (path, layer)
+
+
+@pytest.mark.parametrize(
+    ("text", "output"),
+    [("o.gpkg", "o.gpkg"), ("o.gpkg/main.t", "o.gpkg:t"), (Path("o.gpkg:t"), "o.gpkg:t")],
+)
+def test_output_feature_classes(call, text, output):
+    assert call(out_featureclass=text).output == output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "padding 64;batch_size 4",
+        " padding  64 ; batch_size '4';direction #;",
+        [["padding", "64"], ("batch_size", "4"), ["direction", ""]],
+        ["padding 64", "batch_size 4"],
+        {"padding": "64", "batch_size": "4", "direction": None},
+    ],
+)
+def test_arguments_in_every_form(call, arguments):
+    assert call(arguments=arguments, **OUT).arguments == {"padding": "64", "batch_size": "4"}
+
+
+@pytest.mark.parametrize("arguments", [None, "", "#", [], {}])
+def test_no_arguments(call, arguments):
+    assert call(arguments=arguments, **OUT).arguments == {}
+
+
+@pytest.mark.parametrize("arguments", [[["a", 1, 2]], [3], "a 1;a 2"])
+def test_wrong_arguments(call, arguments):
+    with pytest.raises(ArgumentError, match="arguments"):
+        call(arguments=arguments, **OUT)
+
+
+@pytest.mark.parametrize(
+    ("value", "space"),
+    [
+        ("PIXELSPACE", "pixel"),
+        ("pixelspace", "pixel"),
+        (True, "pixel"),
+        ("true", "pixel"),
+        ("NO_PIXELSPACE", "map"),
+        (False, "map"),
+        ("#", "map"),
+        (None, "map"),
+    ],
+)
+def test_space(call, value, space):
+    assert call(use_pixelspace=value, **OUT).space == space
+
+
+@pytest.mark.parametrize("value", ["OVERWRITE", "overwrite", True, "TRUE"])
+def test_overwrite(call, value):
+    asked = call(overwrite_attachments=value)
+    assert asked.overwrite_attachments
+    assert asked.output is None
+
+
+@pytest.mark.parametrize(
+    ("in_raster", "words"),
+    [
+        ("a.tif", "a raster"),
+        ("https://x.org/arcgis/rest/services/a/ImageServer", "image services"),
+        ("data.gdb/trees", "a file geodatabase"),
+        ("data.geodatabase", "a mobile geodatabase"),
+        ("trees.shp", "a shapefile"),
+        ("trees_layer", "names of layers"),
+        (".", "a folder"),
+        (object(), "in_raster is"),
+    ],
+)
+def test_other_inputs_are_refused_by_name(call, in_raster, words):
+    with pytest.raises(ArgumentError, match=words) as caught:
+        call(in_raster, **OUT)
+    assert "GeoPackage" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "out_featureclass is required"),
+        ({"out_featureclass": "#"}, "out_featureclass is required"),
+        ({"out_featureclass": "o.shp"}, "only GeoPackages"),
+        (OUT | OVERWRITE, "goes with NO_OVERWRITE"),
+        (OUT | {"out_translated_folder": "x"}, "out_translated_folder"),
+        (OUT | {"overwrite_attachments": "MAYBE"}, "OVERWRITE"),
+        (OUT | {"use_pixelspace": "PIXEL"}, "PIXELSPACE"),
+        (OUT | {"processing_mode": "FAST"}, "PROCESS_ITEMS_SEPARATELY"),
+    ],
+)
+def test_forbidden_combinations(call, options, words):
+    with pytest.raises(ArgumentError, match=words):
+        call(**options)
+
+
+@pytest.mark.parametrize(
+    ("processor", "gpu", "device"),
+    [
+        (None, None, "auto"),
+        ("", "", "auto"),
+        ("cpu", None, "cpu"),
+        ("GPU", 1, "cuda:1"),
+        (None, "0", "cuda:0"),
+    ],
+)
+def test_devices(call, processor, gpu, device):
+    ia.env.processorType, ia.env.gpuId = processor, gpu
+    assert call(**OUT).device == device
+
+
+def test_a_gpu_id_without_a_gpu_is_said(call):
+    ia.env.processorType, ia.env.gpuId = "CPU", 0
+    with pytest.warns(UserWarning, match="gpuId has no effect"):
+        assert call(**OUT).device == "cpu"
+
+
+@pytest.mark.parametrize("name", ["processorType", "gpuId", "parallelProcessingFactor", "extent"])
+@pytest.mark.parametrize("value", ["TPU", "1 2 3", "-1"])
+def test_wrong_environments(call, name, value):
+    setattr(ia.env, name, value)
+    with pytest.raises(ArgumentError, match=f"env.{name}"):
+        call(**OUT)
+
+
+class Extent(SimpleNamespace):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "bbox"),
+    [
+        ("1 2 3 4", (1, 2, 3, 4)),
+        ("1 2 3 4 0 0 0 0", (1, 2, 3, 4)),
+        ((1, 2, 3, 4), (1, 2, 3, 4)),
+        (Extent(XMin=1, YMin=2, XMax=3, YMax=4), (1, 2, 3, 4)),
+        ("MAXOF", None),
+        (None, None),
+    ],
+)
+def test_extent_chooses_features(call, value, bbox):
+    ia.env.extent = value
+    assert call(**OUT).bbox == bbox
+
+
+@pytest.mark.parametrize("name", ["mask", "outputCoordinateSystem"])
+def test_environments_that_cannot_be_honoured_stop(call, name):
+    setattr(ia.env, name, "something")
+    with pytest.raises(ArgumentError, match=f"env.{name} cannot be honoured"):
+        call(**OUT)
+
+
+@pytest.mark.parametrize("name", ["cellSize", "snapRaster"])
+def test_environments_without_meaning_warn(call, name):
+    setattr(ia.env, name, "0.5")
+    with pytest.warns(UserWarning, match=f"env.{name} has no effect"):
+        call(**OUT)
+    setattr(ia.env, name, "MAXOF")
+    call(**OUT)
+
+
+def test_an_unknown_environment_is_an_error():
+    with pytest.raises(ArgumentError, match="workspace is not an environment"):
+        ia.env.workspace = "x"
+
+
+@pytest.mark.parametrize(("value", "count"), [("1", 1), (2, 2), ("0", 1), ("100%", None)])
+def test_cores(monkeypatch, value, count):
+    import torch
+
+    seen = []
+
+    def fake(*_args, **_options):
+        seen.append(torch.get_num_threads())
+        raise ArgumentError("enough")
+
+    monkeypatch.setattr(translate, "translate_pixels", fake)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    before = torch.get_num_threads()
+    ia.env.processorType, ia.env.parallelProcessingFactor = "CPU", value
+    with pytest.raises(ArgumentError, match="enough"):
+        translate_pixels("in.gpkg", "m.emd", **OUT)
+    assert seen == [count or 3]
+    assert torch.get_num_threads() == before
+
+
+def photos(path: Path, table: str = "valves__ATTACH") -> list[bytes]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [data for (data,) in connection.execute(f'SELECT DATA FROM "{table}"')]
+
+
+def test_append_then_save(fixture_copy, tmp_path):
+    source, model = fixture_copy("esri_objectid.gpkg"), bicubic_x2(tmp_path / "m.emd")
+    before = source.read_bytes()
+    result = attachtrans.ia.TranslatePixelsUsingDeepLearning(
+        str(source / "main.valves"),
+        model,
+        "padding 4;batch_size 2",
+        out_featureclass=tmp_path / "out.gpkg" / "main.big",
+        use_pixelspace="PIXELSPACE",
+    )
+    assert str(result) == f"{tmp_path / 'out.gpkg'}:big"
+    assert result.path == tmp_path / "out.gpkg"
+    assert result.report.counts == {"translated": 3}
+    assert source.read_bytes() == before
+    result.save(tmp_path / "copy.gpkg")
+    assert photos(tmp_path / "copy.gpkg", "big__ATTACH") == photos(result.path, "big__ATTACH")
+    with pytest.raises(OutputExistsError):
+        result.save(tmp_path / "copy.gpkg")
+    with pytest.raises(ArgumentError, match=r"\.gpkg"):
+        result.save(tmp_path / "copy.tif")
+
+
+def test_overwrite_in_place(fixture_copy, tmp_path):
+    source, model = fixture_copy("esri_objectid.gpkg"), bicubic_x2(tmp_path / "m.emd")
+    before = photos(source)
+    result = translate_pixels(source / "hydrants", model, **OVERWRITE, use_pixelspace=True)
+    assert str(result) == str(source)
+    assert photos(source) == before
+    assert result.report.counts["translated"] == 2
+
+
+def test_photos_in_files_are_not_saved_by_half(fixture_copy, tmp_path):
+    folder, model = fixture_copy("odk"), bicubic_x2(tmp_path / "m.emd")
+    with pytest.warns(UserWarning, match="1714811600789"):
+        result = translate_pixels(
+            folder / "submissions.gpkg", model, **OVERWRITE, use_pixelspace=True
+        )
+    with pytest.raises(ArgumentError, match="copy the folder"):
+        result.save(tmp_path / "copy.gpkg")
+
+
+def test_a_missing_geopackage_is_a_source_error(tmp_path):
+    with pytest.raises(SourceError, match="no such file"):
+        translate_pixels(tmp_path / "none.gpkg", "sr-x2", **OUT)
