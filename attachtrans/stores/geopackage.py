@@ -272,6 +272,24 @@ def _explain(error: sqlite3.Error) -> str:
     return str(error)
 
 
+def read_blob(
+    connection: sqlite3.Connection, table: str, column: str, row: int, nbytes: int | None = None
+) -> bytes:
+    """A BLOB, or its first bytes, without going through a query where that is safe.
+
+    sqlite3's blobopen is twice as fast and reads no more than asked for, but it takes the wrong
+    column in a table with virtual generated columns.
+    """
+    if connection.execute(
+        "SELECT 1 FROM pragma_table_xinfo(?) WHERE hidden > 1 LIMIT 1", (table,)
+    ).fetchone():
+        query = f"SELECT {quote(column)} FROM {quote(table)} WHERE rowid = ?"
+        (value,) = connection.execute(query, (row,)).fetchone()
+        return bytes(value[:nbytes])
+    with connection.blobopen(table, column, row, readonly=True) as blob:
+        return blob.read() if nbytes is None else blob.read(nbytes)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection for reading that is closed at the end; SQLite's errors become SourceErrors."""

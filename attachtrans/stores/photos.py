@@ -11,7 +11,7 @@ from threading import Lock
 from attachtrans.errors import SourceError
 from attachtrans.stores.content import content_of
 from attachtrans.stores.files import FileEntry, list_files
-from attachtrans.stores.geopackage import connect, quote, read_schema, reading
+from attachtrans.stores.geopackage import connect, quote, read_blob, read_schema, reading
 from attachtrans.stores.layouts.base import LayoutName, PhotoTable
 from attachtrans.stores.listing import Rows, list_rows
 from attachtrans.stores.selection import (
@@ -159,9 +159,7 @@ class Photos:
             message = "the row is gone"
             raise SourceError(message)
         if kind[0] == "blob" and table.read_only is None:
-            # Twice as fast as a query, and it copies once.
-            with connection.blobopen(table.table, table.data, row, readonly=True) as blob:
-                return blob.read() if nbytes is None else blob.read(nbytes)
+            return read_blob(connection, table.table, table.data, row, nbytes)
         sql = sql.replace("typeof(", "(", 1)
         (value,) = connection.execute(sql, (row,)).fetchone()
         return content_of(value)[:nbytes]

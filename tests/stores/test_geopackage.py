@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attachtrans.errors import SourceError
-from attachtrans.stores.geopackage import connect, quote, read_schema, reading, same
+from attachtrans.stores.geopackage import connect, quote, read_blob, read_schema, reading, same
 from tests.stores.gpkg import JPEG, Gpkg, point
 
 NAMES = ['we"ird; drop', "'single'", "Bäume — süd", "1st", "select", "a" * 120, "%?#& x", "日本"]
@@ -286,4 +286,15 @@ def test_a_copy_without_its_wal_still_opens(trees: Path, tmp_path: Path) -> None
     shutil.copy(trees, copy)
     connection = connect(copy)
     assert connection.execute("SELECT count(*) FROM trees").fetchone() == (2,)
+    connection.close()
+
+
+def test_a_blob_beside_generated_columns_is_the_right_one(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "g.db") as connection:
+        connection.execute(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, g AS (upper(a)), d BLOB, e BLOB)"
+        )
+        connection.execute("INSERT INTO t (a, d, e) VALUES ('x', ?, ?)", (b"right", b"wrong"))
+        assert read_blob(connection, "t", "d", 1) == b"right"
+        assert read_blob(connection, "t", "d", 1, 3) == b"rig"
     connection.close()

@@ -172,56 +172,59 @@ def test_a_locked_file_is_said_to_be_locked(
     assert contents(gpkg) == before
 
 
+class Neighbours:
+    """As QGIS beside us: one connection after another reads everything, others commit edits."""
+
+    def __init__(self, gpkg: Path) -> None:
+        self.gpkg = gpkg
+        self.stop = threading.Event()
+        self.problems: list[Exception] = []
+        self.edits = 0
+        works = (self.read, self.edit)
+        self.threads = [threading.Thread(target=self.loop, args=(work,)) for work in works]
+
+    def loop(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        try:
+            while not self.stop.is_set():
+                with closing(sqlite3.connect(self.gpkg, timeout=20)) as connection, connection:
+                    work(connection)
+                time.sleep(0.005)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            self.problems.append(error)
+
+    @staticmethod
+    def read(connection: sqlite3.Connection) -> None:
+        for (table,) in connection.execute("SELECT table_name FROM gpkg_contents").fetchall():
+            connection.execute(f'SELECT * FROM "{table}"').fetchall()
+
+    def edit(self, connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE gpkg_contents SET description = ?", (str(self.edits + 1),))
+        connection.commit()
+        self.edits += 1
+
+
 def test_readers_and_writers_beside_us_are_survived(fixture_copy: Copy) -> None:
-    """As with QGIS: one reads on and on, one commits attribute edits, while photos are replaced."""
     gpkg = fixture_copy("esri_globalid.gpkg")
-    stop = threading.Event()
-    problems: list[Exception] = []
-    edits = 0
-
-    def read() -> None:
-        try:
-            while not stop.is_set():
-                with closing(sqlite3.connect(gpkg, timeout=20)) as connection:
-                    connection.execute("SELECT count(*) FROM gpkg_contents").fetchone()
-                    for (table,) in connection.execute(
-                        "SELECT table_name FROM gpkg_contents"
-                    ).fetchall():
-                        connection.execute(f'SELECT * FROM "{table}"').fetchall()
-        except Exception as error:
-            problems.append(error)
-
-    def edit() -> None:
-        nonlocal edits
-        try:
-            while not stop.is_set():
-                with closing(sqlite3.connect(gpkg, timeout=20)) as connection, connection:
-                    connection.execute("UPDATE gpkg_contents SET description = ?", (str(edits),))
-                    edits += 1
-                time.sleep(0.01)
-        except Exception as error:
-            problems.append(error)
-
-    threads = [threading.Thread(target=work) for work in (read, edit)]
+    neighbours = Neighbours(gpkg)
     with sink_on(gpkg) as (sink, photos, _):
         items = readable(photos)
         drafts = [draft_of(photos, item, item.key.encode() * 500) for item in items]
-        for thread in threads:
+        for thread in neighbours.threads:
             thread.start()
         for draft in drafts:
             sink.commit(draft)
             time.sleep(0.02)
-        stop.set()
-        for thread in threads:
+        neighbours.stop.set()
+        for thread in neighbours.threads:
             thread.join()
         sink.finish()
         assert [photos.read(item) for item in items] == [draft.data for draft in drafts]
-    assert not problems
-    assert edits > 1
+    assert not neighbours.problems
+    assert neighbours.edits > 1
     with closing(sqlite3.connect(gpkg)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         (said,) = connection.execute("SELECT description FROM gpkg_contents LIMIT 1").fetchone()
-    assert said == str(edits - 1), "the other program's last edit is there"
+    assert said == str(neighbours.edits), "the other program's last edit is there"
 
 
 @pytest.mark.parametrize("name", ["esri_globalid.gpkg", "blob_column.gpkg", "mergin"])

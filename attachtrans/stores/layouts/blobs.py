@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attachtrans.stores.content import head_of_text, is_photo, is_repr
-from attachtrans.stores.geopackage import Column, Table, quote, same
+from attachtrans.stores.geopackage import Column, Table, quote, read_blob, same
 from attachtrans.stores.layouts.base import (
     Encoding,
     Findings,
@@ -125,8 +125,7 @@ def _blob_head(inspection: Inspection, table: Table, column: str, key: int) -> b
             (key,),
         ).fetchone()
         return bytes(head)
-    with inspection.connection.blobopen(table.name, column, key, readonly=True) as blob:
-        return blob.read(_HEAD)
+    return read_blob(inspection.connection, table.name, column, key, _HEAD)
 
 
 def _read(inspection: Inspection, table: Table, sample: _Sample) -> PhotoTable:
