@@ -307,6 +307,10 @@ def _photometric(job: Job, native: Tiff | None) -> tuple[Pixels, int]:
         return planes(inks), _SEPARATED
     if old == _WHITE_IS_ZERO and len(pixels) == 1:
         return _inverted(pixels), _WHITE_IS_ZERO
-    if len(pixels) < 3 or old in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}:
+    if len(pixels) < 3:
+        return pixels, _BLACK_IS_ZERO
+    # Many bands without colour (satellites) stay that; one that became three is a colour picture.
+    colourless = native is not None and (native.layout.samples > 2 or len(pixels) != 3)
+    if colourless and old in {_WHITE_IS_ZERO, _BLACK_IS_ZERO}:
         return pixels, _BLACK_IS_ZERO
     return pixels, _RGB

@@ -16,16 +16,18 @@ class ModelType:
     """A model type that can be run.
 
     arguments   the class of its arguments
-    builder     "module:function" of (definition, arguments, device) -> LoadedModel
+    builder     "module:function" of (definition, arguments, device, reference) -> LoadedModel
     summary     one line for `info`
     tile_is_trained     whether the result depends on the tile by design, so that the training
                 size of the definition is the right tile size
+    draws_noise whether the result depends on noise (diffusion)
     """
 
     arguments: type[TilingArguments]
     builder: str
     summary: str
     tile_is_trained: bool = False
+    draws_noise: bool = False
 
 
 MODEL_TYPES: dict[str, ModelType] = {

@@ -285,7 +285,7 @@ def _model_type(raw: Mapping[str, Any]) -> str:
     names = [name for key in ("ModelName", "ModelType") if (name := _text(raw, key))]
     known = [name for name in names if name in MODEL_TYPES or name in NOT_YET]
     arch = _text(raw, "ModelArch")
-    if known and known[0] == "SuperResolution" and arch in NOT_YET:
+    if known and known[0] == "SuperResolution" and (arch in MODEL_TYPES or arch in NOT_YET):
         return arch
     if not names:
         raise ModelError("ModelType is missing in the model definition.")

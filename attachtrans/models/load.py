@@ -16,13 +16,13 @@ from attachtrans.models.arguments import Pairs, TilingArguments
 from attachtrans.models.catalog import MODEL_TYPES
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.job import require_runnable, resolve_arguments
-from attachtrans.models.module import LoadedModel, pick_device
+from attachtrans.models.module import NO_REFERENCE, LoadedModel, Reference, pick_device
 from attachtrans.models.translator import Translator, TranslatorSpec
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 COMPATIBILITIES = ("arcgis-2.4.4", "arcgis-2.4.2")
 
-Builder = Callable[[ModelDefinition, TilingArguments, torch.device], LoadedModel]
+Builder = Callable[[ModelDefinition, TilingArguments, torch.device, Reference], LoadedModel]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +73,10 @@ def load_model(
         device: "auto", "cpu", "cuda", "cuda:N", "mps" or a torch device.
         precision: "auto" leaves it to the caller of the translator; "fp32", "bf16" and "fp16" are
             kept whatever the caller does.
-        compat: the release of arcgis.learn whose maths are wanted. CycleGAN computes the same in
-            all of them, the other types have no such releases.
-        noise: recorded draws for checking diffusion nets; no type of this release draws any.
+        compat: the release of arcgis.learn whose units and rules are wanted, defects included,
+            for checking; None = ours. Only the ArcGIS types know releases, and CycleGAN computes
+            the same in all of them.
+        noise: recorded draws in order, each (N, channels, H, W), for checking diffusion nets.
         trust_code: whether Python code that comes with a model may run; no type of this release
             needs it.
 
@@ -90,11 +91,11 @@ def load_model(
     if not isinstance(definition, ModelDefinition):
         definition = ModelDefinition.read(definition)
     require_runnable(definition, trust_code=trust_code)
-    if noise is not None:
+    if noise is not None and not MODEL_TYPES[definition.model_type].draws_noise:
         raise ArgumentError(f"noise: models of the type {definition.model_type} draw none.")
     if not isinstance(arguments, TilingArguments):
         arguments = resolve_arguments(definition, arguments or ())
-    model = build(definition, arguments, device)
+    model = build(definition, arguments, device, Reference(compat=compat, noise=noise))
     if precision == "auto":
         return model
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -102,7 +103,10 @@ def load_model(
 
 
 def build(
-    definition: ModelDefinition, arguments: TilingArguments, device: str | torch.device
+    definition: ModelDefinition,
+    arguments: TilingArguments,
+    device: str | torch.device,
+    reference: Reference = NO_REFERENCE,
 ) -> LoadedModel:
     """The translator of a definition whose type is run, in the caller's precision.
 
@@ -112,7 +116,7 @@ def build(
     """
     module, _, function = MODEL_TYPES[definition.model_type].builder.partition(":")
     builder = cast(Builder, getattr(importlib.import_module(module), function))
-    return builder(definition, arguments, pick_device(device))
+    return builder(definition, arguments, pick_device(device), reference)
 
 
 def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +11,22 @@ from torch import Tensor, nn
 
 from attachtrans.errors import ArgumentError
 from attachtrans.models.translator import TranslatorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a model is to be compared with, number by number.
+
+    compat  the release of arcgis.learn whose units and rules are wanted, defects included
+            ("arcgis-2.4.4" or "arcgis-2.4.2"); None = ours
+    noise   recorded draws in order, each (N, channels, H, W), for diffusion nets; None = drawn
+    """
+
+    compat: str | None = None
+    noise: Iterable[Tensor] | None = None
+
+
+NO_REFERENCE = Reference()
 
 
 class LoadedModel(Protocol):

@@ -66,9 +66,7 @@ class OnnxTranslator:
         return _run(self.session, self.port, values)
 
 
-def build(
-    definition: ModelDefinition, arguments: TilingArguments, device: torch.device
-) -> OnnxTranslator:
+def build(definition: ModelDefinition, arguments: TilingArguments, setup: Setup) -> OnnxTranslator:
     """The net of an ONNX file, with the facts of its definition, its graph, or measured ones.
 
     Raises:

@@ -13,6 +13,8 @@ from attachtrans.image import EncodeOptions, Photo, Probe, needs_format
 from attachtrans.infer.ranges import output_dtype
 from attachtrans.models.translator import TranslatorSpec
 
+_OVERSHOOT = 0.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitting:
@@ -38,6 +40,8 @@ class Fitting:
             dtype = output_dtype(photo.pixels.dtype, self.spec)
         except ArgumentError as error:
             return str(error)
+        if self.spec.in_range is not None and (reason := _beyond_full_scale(photo.pixels)):
+            return reason
         fitting = needs_format(photo, dtype, self.spec.out_bands, self.asked)
         if self.overwrite and fitting:
             return (
@@ -51,3 +55,19 @@ class Fitting:
         array: NDArray[Any] = result
         fitting = needs_format(photo, array.dtype, len(array), self.asked)
         return EncodeOptions(format=fitting, quality=self.asked.quality) if fitting else self.asked
+
+
+def _beyond_full_scale(pixels: NDArray[Any]) -> str | None:
+    """Why floats such as heights or temperatures are no picture for a net that takes 0..1.
+
+    The net would clip them all to white and lose them. What a sharpening net overshoots is let in.
+    """
+    if pixels.dtype.kind != "f":
+        return None
+    finite = pixels[np.isfinite(pixels)]
+    if not finite.size or (finite.min() >= -_OVERSHOOT and finite.max() <= 1 + _OVERSHOOT):
+        return None
+    return (
+        f"its values go from {finite.min():.6g} to {finite.max():.6g}, and this net takes floats "
+        "as 0 (black) to 1 (white): scale the values, or use a net whose InputRange is raw"
+    )

@@ -104,45 +104,21 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     Raises ArgumentError, SourceError (LayoutError), ModelError, SinkError.
     """
     path = Path(source)
-    if overwrite_attachments == (output is not None):
-        message = (
-            "say where results go: either --output OUT.gpkg:layer, which leaves the photos as "
-            "they are, or --overwrite-attachments, which replaces them"
-        )
-        raise ArgumentError(message)
-    needs_overwrite = {
+    only_overwriting = {
         "--secure": secure,
         "--restart": restart,
         "--again": again,
         "--vacuum": vacuum,
         "--no-backup": not backup,
     }
-    if not overwrite_attachments and (
-        wrong := [n for n, given in needs_overwrite.items() if given]
-    ):
-        message = f"{wrong[0]} goes with --overwrite-attachments only"
-        raise ArgumentError(message)
+    given = [flag for flag, is_given in only_overwriting.items() if is_given]
+    target = None
+    if _appends(output, given, overwrites=overwrite_attachments):
+        target = parse_output(output or "", output_layout)
     if seams != "blend":
         message = f"--seams {seams}: this release blends overlapping tiles (--seams blend)"
         raise ArgumentError(message)
-    if work_dir is not None and not Path(work_dir).is_dir():
-        message = f"--work-dir {work_dir}: there is no such folder"
-        raise ArgumentError(message)
-    definition = ModelDefinition.read(model)
-    typed = resolve_arguments(definition, arguments or {})
-    tables = detect(
-        path,
-        layout=layout,
-        layer=layer,
-        photo_column=photo_column,
-        base=None if base is None else Path(base),
-        remap=tuple(remap),
-    )
-    target = None if output is None else parse_output(output, output_layout)
-    if target is not None:
-        tables = without_results(path, tables, target.path, target.layer)
-    written = (target.path if target else path).resolve()
-    folder = Path(work_dir).resolve() if work_dir else written.parent
+    folder = _work_folder(work_dir, target.path if target else path)
     writing = Writing(
         output=target,
         safety=Safety(folder=folder, backup=backup, secure=secure, again=again),
@@ -153,31 +129,76 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         restart=restart,
         vacuum=vacuum,
     )
-    shown = {name: value for name, value in pixel_values(typed).items() if value is not None}
-    fingerprint = _fingerprint(job_fingerprint(definition, typed), writing)
-    notes = [warning for table in tables for warning in table.warnings]
-    if syncing := syncing_project(folder):
-        notes.append(
-            f"{folder} belongs to the project {syncing.name}, whose sync may carry journal and "
-            "backup along; --work-dir puts them elsewhere"
-        )
+    choice = _choose_model(model, arguments or {}, writing, device, precision)
+    tables = detect(
+        path,
+        layout=layout,
+        layer=layer,
+        photo_column=photo_column,
+        base=None if base is None else Path(base),
+        remap=tuple(remap),
+    )
+    if target is not None:
+        tables = without_results(path, tables, target.path, target.layer)
     return Translation(
         source=path,
         tables=tables,
         photos=open_photos(path, tables, Selection(where=where, bbox=bbox, limit=limit)),
-        model=ModelChoice(
-            definition=definition,
-            arguments=typed,
-            shown=shown,
-            fingerprint=fingerprint,
-            devices=device,
-            precision=precision,
-        ),
+        model=choice,
         writing=writing,
         dry_run=dry_run,
         progress=progress or Quiet(),
-        notes=notes,
+        notes=[*(warning for table in tables for warning in table.warnings), *_sync_note(folder)],
     )
+
+
+def _appends(output: PathLike | None, flags: Sequence[str], *, overwrites: bool) -> bool:
+    """Whether results are appended to `output`; `flags` make sense when overwriting only."""
+    if overwrites == (output is not None):
+        message = (
+            "say where results go: either --output OUT.gpkg:layer, which leaves the photos as "
+            "they are, or --overwrite-attachments, which replaces them"
+        )
+        raise ArgumentError(message)
+    if flags and not overwrites:
+        message = f"{flags[0]} goes with --overwrite-attachments only"
+        raise ArgumentError(message)
+    return not overwrites
+
+
+def _work_folder(work_dir: PathLike | None, written: Path) -> Path:
+    """Where journal and backup go: beside what is written, unless --work-dir names a folder."""
+    folder = Path(work_dir).resolve() if work_dir is not None else written.resolve().parent
+    if not folder.is_dir():
+        flag = "--output" if work_dir is None else "--work-dir"
+        message = f"{flag}: there is no folder {folder}; make it first"
+        raise ArgumentError(message)
+    return folder
+
+
+def _choose_model(
+    model: PathLike, arguments: Pairs, writing: Writing, devices: str, precision: str
+) -> ModelChoice:
+    definition = ModelDefinition.read(model)
+    typed = resolve_arguments(definition, arguments)
+    return ModelChoice(
+        definition=definition,
+        arguments=typed,
+        shown={name: value for name, value in pixel_values(typed).items() if value is not None},
+        fingerprint=_fingerprint(job_fingerprint(definition, typed), writing),
+        devices=devices,
+        precision=precision,
+    )
+
+
+def _sync_note(folder: Path) -> list[str]:
+    project = syncing_project(folder)
+    if project is None:
+        return []
+    return [
+        f"{folder} belongs to the project {project.name}, whose sync may carry journal and backup "
+        "along; --work-dir puts them elsewhere"
+    ]
 
 
 def syncing_project(folder: Path) -> Path | None:

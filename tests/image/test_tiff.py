@@ -374,3 +374,19 @@ def test_what_jpeg_compression_cannot_hold_is_deflated():
     page, array = page_of(written(data, pixels=result))
     np.testing.assert_array_equal(array, result.transpose(1, 2, 0))
     assert page.compression == 8
+
+
+@pytest.mark.parametrize("kind", ["minisblack", "miniswhite"])
+def test_a_grey_picture_that_gained_colour_is_shown_in_colour(kind):
+    data = made(scene()[:, :, 0], photometric=kind)
+    colour = scene(seed=1)
+    new = written(data, pixels=colour.transpose(2, 0, 1))
+    np.testing.assert_array_equal(np.asarray(opened(new)), colour)
+
+
+def test_many_bands_without_colour_stay_that():
+    bands = np.dstack([scene(), scene(seed=1)[:, :, :1]])
+    data = made(bands, photometric="minisblack", planarconfig="contig")
+    page, array = page_of(written(data, pixels=bands[:, :, :3].transpose(2, 0, 1)))
+    np.testing.assert_array_equal(array, bands[:, :, :3])
+    assert page.photometric == 1

@@ -133,6 +133,7 @@ def test_a_second_run_meanwhile_is_refused(fixture_copy: Copy, model: Path) -> N
         ({"output": "x.gpkg", "where": "no such column = 1"}, "--where"),
         ({"output": "x.gpkg", "limit": 0}, "--limit"),
         ({"output": "x.gpkg", "work_dir": "no/such/folder"}, "--work-dir"),
+        ({"output": "no/such/x.gpkg"}, "--output: there is no folder"),
         ({"output": "x.gpkg", "seams": "exact"}, "--seams"),
     ],
 )
