@@ -195,10 +195,11 @@ def _sync_note(folder: Path) -> list[str]:
     project = syncing_project(folder)
     if project is None:
         return []
-    return [
+    note = (
         f"{folder} belongs to the project {project.name}, whose sync may carry journal and backup "
         "along; --work-dir puts them elsewhere"
-    ]
+    )
+    return [note]
 
 
 def syncing_project(folder: Path) -> Path | None:

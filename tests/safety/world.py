@@ -29,8 +29,7 @@ def contents(place: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     gpkg = geopackage_in(place)
     with closing(sqlite3.connect(gpkg)) as connection:
-        for key, value in _values(connection):
-            found[key] = value
+        found.update(_values(connection))
     if place.is_dir():
         for path in sorted(place.rglob("*")):
             parts = path.relative_to(place).parts
