@@ -17,7 +17,9 @@ from attachtrans.cli.options import (
     WHICH,
     Grouped,
     choosing,
+    open_report,
     option,
+    problem,
 )
 
 _EXTRACT_EXAMPLES = """
@@ -84,14 +86,14 @@ def extract(ctx: click.Context, /, report: Path | None, *, quiet: bool, **option
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         bar = stack.enter_context(Bar(len(extraction), enabled=not quiet, task="extract"))
-        lines = stack.enter_context(report.open("a", encoding="utf-8")) if report else None
+        lines = stack.enter_context(open_report(report)) if report else None
         for file in extraction:
             counts[file.status] += 1
             bar.advance()
             if lines:
                 lines.write(json.dumps(file.to_dict(), ensure_ascii=False) + "\n")
             if file.status == "failed":
-                bar.write(f"failed: {file.item.key}: {file.reason}")
+                bar.write(problem(file.status, file.item.key, file.reason))
     if not quiet:
         words = ", ".join(f"{count} {status}" for status, count in counts.items())
         click.echo(f"{words or 'no attachments'} -> {options['folder']}")

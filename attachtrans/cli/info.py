@@ -54,5 +54,10 @@ def info(file: str, *, quick: bool, as_json: bool, **options: Any) -> None:
 def _is_model(file: str) -> bool:
     from attachtrans.models.definition import builtin_names
 
-    endings = (".emd", ".dlpk", ".onnx", ".pt", ".pth", ".safetensors")
-    return file in builtin_names() or file.lower().endswith(endings) or file.startswith("{")
+    if file in builtin_names() or file.startswith("{"):
+        return True
+    path = Path(file)
+    if path.is_dir():
+        return any(path.glob("*.emd")) or any(path.glob("*/*.emd"))
+    endings = (".emd", ".json", ".dlpk", ".onnx", ".pt", ".pth", ".safetensors")
+    return file.lower().endswith(endings)

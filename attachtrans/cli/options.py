@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
+
+from attachtrans.errors import ArgumentError
 
 DONE, SOME_FAILED, BAD_USAGE, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -60,6 +62,20 @@ def pair(text: str) -> tuple[str, str]:
         message = f"{text} is not NAME=VALUE"
         raise click.BadParameter(message)
     return name.strip(), value.strip()
+
+
+def open_report(path: Path) -> TextIO:
+    """The report, to be added to. Raises ArgumentError when it cannot be written."""
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        message = f"--report {path} cannot be written: {error.strerror}"
+        raise ArgumentError(message) from error
+
+
+def problem(status: str, key: str, reason: str) -> str:
+    """A line about an attachment that is not as the user wished."""
+    return f"{status}: {key}: {reason.removeprefix(f'{key}: ')}"
 
 
 def _with(command: Command, options: list[Command]) -> Command:

@@ -21,8 +21,10 @@ from attachtrans.cli.options import (
     SPEED,
     Grouped,
     choosing,
+    open_report,
     option,
     pair,
+    problem,
 )
 
 _TRANSLATE_EXAMPLES = """
@@ -178,7 +180,7 @@ def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
     with ExitStack() as stack:
         bar = stack.enter_context(Bar(len(translation), enabled=not quiet))
         translation.progress = bar
-        lines = stack.enter_context(report.open("a", encoding="utf-8")) if report else None
+        lines = stack.enter_context(open_report(report)) if report else None
         outcomes = iter(translation)
         stack.callback(outcomes.close)
         try:
@@ -189,7 +191,7 @@ def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
                     lines.write(json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n")
                     lines.flush()
                 if outcome.status in ("failed", "refused"):
-                    bar.write(f"{outcome.status}: {outcome.item.key}: {outcome.reason}")
+                    bar.write(problem(outcome.status, outcome.item.key, outcome.reason))
         except KeyboardInterrupt:
             stack.close()
             for line in tally.lines(translation.output, translation.notes):

@@ -42,14 +42,21 @@ class Argument:
         return f"a whole number from {self.minimum} on"
 
 
-def _integer(doc: str, *, minimum: int, changes_pixels: bool = True) -> Any:
+def _integer(
+    doc: str, *, minimum: int, default: int | None = None, changes_pixels: bool = True
+) -> Any:
     metadata = {"type": int, "doc": doc, "minimum": minimum, "changes_pixels": changes_pixels}
-    return field(default=None, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def _choice(doc: str, *choices: str) -> Any:
     """A field that takes one of `choices`; the first is the default."""
     return field(default=choices[0], metadata={"type": str, "doc": doc, "choices": choices})
+
+
+def _choice_of_the_model(doc: str, *choices: str) -> Any:
+    """A field that takes one of `choices`; by default what the definition states."""
+    return field(default=None, metadata={"type": str, "doc": doc, "choices": choices})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +86,37 @@ class CycleGANArguments(TilingArguments):
     """Arguments of CycleGAN models."""
 
     direction: str = _choice("From which domain to which the image is taken.", "AtoB", "BtoA")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionArguments(TilingArguments):
+    """Arguments of diffusion models (SR3, SR3_UViT, SR3_Wavelet)."""
+
+    sampling_type: str = _choice(
+        "How noise becomes a picture: in few steps (ddim), or as in training (ddpm).",
+        "ddim",
+        "ddpm",
+    )
+    n_timestep: int | None = _integer(
+        "Steps, each a run of the net; at most as many as in training. By default 200 for ddim "
+        "and those of the training for ddpm.",
+        minimum=1,
+    )
+    schedule: str | None = _choice_of_the_model(
+        "Noise schedule; by default that of the training, which any other only makes worse.",
+        "linear",
+        "quad",
+        "warmup10",
+        "warmup50",
+        "const",
+        "jsd",
+        "cosine",
+    )
+    seed: int = _integer(
+        "Which noise is drawn; the same seed gives the same result, however the image is cut.",
+        minimum=0,
+        default=0,
+    )
 
 
 def describe(arguments: type[TilingArguments]) -> tuple[Argument, ...]:

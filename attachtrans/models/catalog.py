@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attachtrans.models.arguments import CycleGANArguments, TilingArguments
+from attachtrans.models.arguments import (
+    CycleGANArguments,
+    DiffusionArguments,
+    TilingArguments,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,8 @@ class ModelType:
     tile_is_trained     whether the result depends on the tile by design, so that the training
                 size of the definition is the right tile size
     draws_noise whether the result depends on noise (diffusion)
+    enlarges    whether the net repairs photos that were enlarged before by the factor that it was
+                trained for (`ModelDefinition.enlarge`)
     """
 
     arguments: type[TilingArguments]
@@ -28,6 +34,7 @@ class ModelType:
     summary: str
     tile_is_trained: bool = False
     draws_noise: bool = False
+    enlarges: bool = False
 
 
 MODEL_TYPES: dict[str, ModelType] = {
@@ -36,6 +43,49 @@ MODEL_TYPES: dict[str, ModelType] = {
         builder="attachtrans.models.cyclegan:build",
         summary="ArcGIS CycleGAN: unpaired image translation, both directions",
         tile_is_trained=True,
+    ),
+    "Pix2Pix": ModelType(
+        arguments=TilingArguments,
+        builder="attachtrans.models.pix2pix:build",
+        summary="ArcGIS Pix2Pix: paired image translation",
+        tile_is_trained=True,
+    ),
+    "Pix2PixHD": ModelType(
+        arguments=TilingArguments,
+        builder="attachtrans.models.pix2pixhd:build",
+        summary="ArcGIS Pix2PixHD: paired image translation, pictures from label maps",
+        tile_is_trained=True,
+    ),
+    "SuperResolution": ModelType(
+        arguments=TilingArguments,
+        builder="attachtrans.models.superresolution:build",
+        summary="ArcGIS super-resolution (U-Net)",
+        tile_is_trained=True,
+        enlarges=True,
+    ),
+    "SR3": ModelType(
+        arguments=DiffusionArguments,
+        builder="attachtrans.models.sr3:build",
+        summary="ArcGIS super-resolution by diffusion (SR3)",
+        tile_is_trained=True,
+        draws_noise=True,
+        enlarges=True,
+    ),
+    "SR3_UViT": ModelType(
+        arguments=DiffusionArguments,
+        builder="attachtrans.models.sr3:build",
+        summary="ArcGIS super-resolution by diffusion (SR3, transformer)",
+        tile_is_trained=True,
+        draws_noise=True,
+        enlarges=True,
+    ),
+    "SR3_Wavelet": ModelType(
+        arguments=DiffusionArguments,
+        builder="attachtrans.models.sr3:build",
+        summary="ArcGIS super-resolution by diffusion (SR3 on wavelets)",
+        tile_is_trained=True,
+        draws_noise=True,
+        enlarges=True,
     ),
     "TorchScript": ModelType(
         arguments=TilingArguments,
@@ -55,12 +105,6 @@ MODEL_TYPES: dict[str, ModelType] = {
 }
 
 NOT_YET: dict[str, str] = {
-    "Pix2Pix": "ArcGIS Pix2Pix",
-    "Pix2PixHD": "ArcGIS Pix2PixHD",
-    "SuperResolution": "ArcGIS super-resolution (UNet)",
-    "SR3": "ArcGIS super-resolution (SR3 diffusion)",
-    "SR3_UViT": "ArcGIS super-resolution (SR3 diffusion, UViT)",
-    "SR3_Wavelet": "ArcGIS super-resolution (SR3 diffusion, wavelet)",
     "WNet_cGAN": "ArcGIS WNet-cGAN",
     "ClimaX": "ArcGIS ClimaX",
 }

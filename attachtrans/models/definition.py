@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from attachtrans.errors import ModelError
 from attachtrans.models.arguments import Argument, describe
 from attachtrans.models.catalog import MODEL_TYPES, NOT_YET
-from attachtrans.models.facts import number_list, read_scale, whole
+from attachtrans.models.facts import number_list, read_enlargement, read_scale, whole
 from attachtrans.models.onnxfile import external_files
 from attachtrans.models.package import (
     MAX_DEFINITION_BYTES,
@@ -74,7 +74,10 @@ class ModelDefinition:
     tile_size   width and height of the training tiles, None when not stated
     bands       bands of the input, None when not stated
     normalization   statistics of the ArcGIS types
-    scale       output pixels per input pixel, None when not stated
+    scale       output pixels per input pixel of the net, None when not stated
+    enlarge     by how much a photo is enlarged, bilinearly, before the net sees it: the factor
+                that an ArcGIS super-resolution net was trained for, None when not stated; 1 for
+                all other models
     raw         the parsed JSON object
     """
 
@@ -87,6 +90,7 @@ class ModelDefinition:
     bands: int | None
     normalization: Normalization
     scale: float | None
+    enlarge: float | None
     raw: Mapping[str, Any]
 
     @classmethod
@@ -261,6 +265,7 @@ def _interpret(raw: dict[str, Any], file: FileRef | None) -> ModelDefinition:
         ),
         normalization=stats,
         scale=stated_scale,
+        enlarge=read_enlargement(raw) if runs and MODEL_TYPES[model_type].enlarges else 1.0,
         raw=raw,
     )
 

@@ -152,6 +152,21 @@ def _range(raw: Mapping[str, Any], key: str) -> Range | None:
     return pair[0], pair[1]
 
 
+def read_enlargement(raw: Mapping[str, Any]) -> float | None:
+    """downsample_factor of an ArcGIS super-resolution model, None when not stated.
+
+    Raises:
+        ModelError: it is no number from 1 to 64.
+    """
+    value = raw.get("downsample_factor")
+    if value is None or value is False:
+        return None
+    factor = _finite(value)
+    if factor is None or not 1 <= factor <= 64:
+        raise _wrong("downsample_factor", value, "a number from 1 to 64")
+    return factor
+
+
 def read_scale(raw: Mapping[str, Any]) -> float | None:
     """Scale of a definition, None when not stated.
 

@@ -21,7 +21,7 @@ from attachtrans.errors import ModelError
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.facts import StatedFacts, read_facts, with_unbounded_reach
-from attachtrans.models.module import as_float
+from attachtrans.models.module import NO_REFERENCE, Reference, as_float
 from attachtrans.models.onnxfile import count_weights, external_files
 from attachtrans.models.package import FileRef
 from attachtrans.models.probe import complete_spec
@@ -66,14 +66,19 @@ class OnnxTranslator:
         return _run(self.session, self.port, values)
 
 
-def build(definition: ModelDefinition, arguments: TilingArguments, setup: Setup) -> OnnxTranslator:
+def build(
+    definition: ModelDefinition,
+    arguments: TilingArguments,
+    device: torch.device,
+    reference: Reference = NO_REFERENCE,
+) -> OnnxTranslator:
     """The net of an ONNX file, with the facts of its definition, its graph, or measured ones.
 
     Raises:
         ModelError: onnxruntime is missing or cannot use the device, or the file cannot be loaded
             or contradicts its definition.
     """
-    del arguments  # these concern the tiles, not the net
+    del arguments, reference  # the tiles' matter, and nothing to compare with
     if definition.model_file is None:
         raise ModelError(f"{definition.name} names no model file.")
     external_files(definition.model_file)

@@ -9,20 +9,23 @@ from attachtrans.models import srnet
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.facts import read_facts
-from attachtrans.models.module import ModuleTranslator
+from attachtrans.models.module import NO_REFERENCE, ModuleTranslator, Reference
 from attachtrans.models.translator import TranslatorSpec
 from attachtrans.models.weights import fill, load_state_dict
 
 
 def build(
-    definition: ModelDefinition, arguments: TilingArguments, device: torch.device
+    definition: ModelDefinition,
+    arguments: TilingArguments,
+    device: torch.device,
+    reference: Reference = NO_REFERENCE,
 ) -> ModuleTranslator:
     """The net that a definition describes, with its weights.
 
     Raises:
         ModelError: the definition or the weights do not fit the family.
     """
-    del arguments  # these concern the tiles, not the net
+    del arguments, reference  # the tiles' matter, and nothing to compare with
     if definition.model_file is None:
         raise ModelError(f"{definition.name} names no model file.")
     facts = read_facts(definition.raw)

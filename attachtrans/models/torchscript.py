@@ -19,7 +19,7 @@ from attachtrans.errors import ModelError, UntrustedModelError
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.facts import read_facts, with_unbounded_reach
-from attachtrans.models.module import ModuleTranslator
+from attachtrans.models.module import NO_REFERENCE, ModuleTranslator, Reference
 from attachtrans.models.package import FileRef
 from attachtrans.models.probe import complete_spec
 from attachtrans.models.weights import check_zip_size
@@ -50,7 +50,10 @@ class Scripted(nn.Module):
 
 
 def build(
-    definition: ModelDefinition, arguments: TilingArguments, device: torch.device
+    definition: ModelDefinition,
+    arguments: TilingArguments,
+    device: torch.device,
+    reference: Reference = NO_REFERENCE,
 ) -> ModuleTranslator:
     """The net of a TorchScript file, with the facts of its definition or measured ones.
 
@@ -58,7 +61,7 @@ def build(
         UntrustedModelError: its code touches files.
         ModelError: it cannot be loaded, or contradicts its definition.
     """
-    del arguments  # these concern the tiles, not the net
+    del arguments, reference  # the tiles' matter, and nothing to compare with
     if definition.model_file is None:
         raise ModelError(f"{definition.name} names no model file.")
     content = definition.model_file.read()

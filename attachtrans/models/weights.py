@@ -11,6 +11,7 @@ import io
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 
 import torch
 from safetensors import SafetensorError
@@ -36,7 +37,7 @@ def load_state_dict(file: FileRef) -> dict[str, Tensor]:
     content = file.read()
     if file.suffix == ".safetensors":
         try:
-            return load_safetensors(content)
+            return _sound(load_safetensors(content), file)
         except SafetensorError as error:
             raise ModelError(f"{file} is not a readable safetensors file: {error}") from error
     loaded = _load_pickle(content, file)
@@ -48,7 +49,31 @@ def load_state_dict(file: FileRef) -> dict[str, Tensor]:
     if len(state) != len(loaded):
         odd = next(name for name in loaded if name not in state)
         raise ModelError(f"{file} is no state dict: the entry {odd!r:.60} is not a tensor.")
-    return state
+    return _sound(state, file)
+
+
+def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names begin with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix)
+    }
+
+
+def shape_of(state: Mapping[str, Tensor], name: str, *, dimensions: int) -> tuple[int, ...]:
+    """The shape of a tensor from which the size of a net is read.
+
+    Raises:
+        ModelError: it is missing, has another number of dimensions, or is empty.
+    """
+    tensor = state.get(name)
+    if tensor is None or tensor.ndim != dimensions or not tensor.numel():
+        found = "is missing" if tensor is None else f"has the shape {tuple(tensor.shape)}"
+        raise ModelError(
+            f"{name} {found} in the weights: they are not of this type of net, or damaged."
+        )
+    return tuple(tensor.shape)
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], *, what: str) -> nn.Module:
@@ -86,6 +111,21 @@ def check_zip_size(content: bytes, file: FileRef) -> None:
         raise ModelError(
             f"{file} would unpack to {unpacked} bytes, more than {MAX_FILE_BYTES}: refused."
         )
+
+
+def _sound(state: dict[str, Tensor], file: FileRef) -> dict[str, Tensor]:
+    """Refuse tensors that are not what they weigh: views of one number that claim terabytes."""
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise ModelError(
+                f"{file}: the entry {name!r:.60} is not an ordinary tensor of numbers."
+            )
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if claimed > MAX_FILE_BYTES:
+        raise ModelError(
+            f"{file} claims {claimed} bytes of weights, more than {MAX_FILE_BYTES}: refused."
+        )
+    return state
 
 
 def _load_pickle(content: bytes, file: FileRef) -> object:

@@ -106,11 +106,11 @@ def test_built_in_models_go_by_name():
         ('{"ModelType": 3}', "must be text"),
         ('{"ModelType": "CycleGAN"}', "ModelFile is missing"),
         ('{"ModelType": "CycleGAN", "ModelFile": []}', "must be text"),
-        ('{"ModelType": "Pix2Pix", "ImageHeight": NaN}', "ImageHeight"),
-        ('{"ModelType": "Pix2Pix", "ImageHeight": 1e999}', "ImageHeight"),
+        ('{"ModelType": "ClimaX", "ImageHeight": NaN}', "ImageHeight"),
+        ('{"ModelType": "ClimaX", "ImageHeight": 1e999}', "ImageHeight"),
         ('{"Framework": "attachtrans", "ModelType": "X", "Scale": "big"}', "Scale"),
-        ('{"ModelType": "Pix2Pix", "ImageHeight": -4}', "ImageHeight"),
-        ('{"ModelType": "Pix2Pix", "ImageHeight": 1' + "0" * 5000 + "}", "JSON|ImageHeight"),
+        ('{"ModelType": "ClimaX", "ImageHeight": -4}', "ImageHeight"),
+        ('{"ModelType": "ClimaX", "ImageHeight": 1' + "0" * 5000 + "}", "JSON|ImageHeight"),
         ('{"ModelType": "Pix2Pix", "NormalizationStats": 7}', "object"),
         (
             '{"ModelType": "Pix2Pix", "NormalizationStats": {"band_min_values": [NaN]}}',
@@ -183,8 +183,36 @@ def test_an_unknown_suffix_is_named(tmp_path):
         ),
     ],
 )
-def test_dispatch(keys, model_type):
-    assert ModelDefinition.read(json.dumps(keys)).model_type == model_type
+def test_dispatch(tmp_path, keys, model_type):
+    (tmp_path / "m.pth").write_bytes(b"")
+    emd = tmp_path / "m.emd"
+    emd.write_text(json.dumps({**keys, "ModelFile": "m.pth"}))
+    assert ModelDefinition.read(emd).model_type == model_type
+
+
+@pytest.mark.parametrize(
+    ("model_type", "factor", "enlarge"),
+    [
+        ("SuperResolution", 4, 4),
+        ("SuperResolution", 2.5, 2.5),
+        ("SuperResolution", None, None),
+        ("Pix2Pix", 4, 1),
+    ],
+)
+def test_enlargement(tmp_path, model_type, factor, enlarge):
+    (tmp_path / "m.pth").write_bytes(b"")
+    keys = {"ModelType": model_type, "ModelFile": "m.pth", "downsample_factor": factor}
+    (tmp_path / "m.emd").write_text(json.dumps(keys))
+    assert ModelDefinition.read(tmp_path / "m.emd").enlarge == enlarge
+
+
+@pytest.mark.parametrize("factor", [0, -4, 65, "four", [4], float("nan")])
+def test_enlargements_that_cannot_be(tmp_path, factor):
+    (tmp_path / "m.pth").write_bytes(b"")
+    keys = {"ModelType": "SuperResolution", "ModelFile": "m.pth", "downsample_factor": factor}
+    (tmp_path / "m.emd").write_text(json.dumps(keys))
+    with pytest.raises(ModelError, match="downsample_factor"):
+        ModelDefinition.read(tmp_path / "m.emd")
 
 
 json_values = st.recursive(

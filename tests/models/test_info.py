@@ -45,4 +45,4 @@ def test_facts_are_plain_values(tmp_path):
 
 def test_types_that_are_not_run_have_no_facts():
     with pytest.raises(ModelError, match="does not run yet"):
-        model_info(ModelDefinition.read('{"ModelType": "Pix2Pix"}'))
+        model_info(ModelDefinition.read('{"ModelType": "WNet_cGAN"}'))

@@ -42,10 +42,9 @@ def test_jobs_differ_by_what_changes_pixels(tmp_path):
 @pytest.mark.parametrize(
     "keys",
     [
-        {"ModelName": "Pix2Pix"},
-        {"ModelName": "Pix2PixHD"},
-        {"ModelName": "SuperResolution", "ModelArch": "SR3"},
-        {"ModelType": "SuperResolution"},
+        {"ModelName": "WNet_cGAN"},
+        {"ModelName": "ClimaX"},
+        {"ModelType": "ClimaX"},
     ],
 )
 def test_types_of_later_releases_are_refused_by_name(keys):

@@ -57,8 +57,8 @@ def test_compatibility_changes_nothing_for_cyclegan(tmp_path):
 
 
 def test_types_that_are_not_run_are_refused():
-    with pytest.raises(ModelError, match="Pix2Pix"):
-        load_model('{"ModelType": "Pix2Pix"}', device="cpu")
+    with pytest.raises(ModelError, match="WNet_cGAN"):
+        load_model('{"ModelType": "WNet_cGAN"}', device="cpu")
     with pytest.raises(UntrustedModelError):
         load_model('{"ModelType": "X", "InferenceFunction": "x.py"}', trust_code=True)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from attachtrans.errors import ModelError, UntrustedModelError
 from attachtrans.models.package import FileRef
-from attachtrans.models.weights import fill, load_state_dict
+from attachtrans.models.weights import fill, load_state_dict, part_of, shape_of
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.zeros(2)}
 
@@ -119,3 +119,31 @@ def test_fill_keeps_the_memory_format_and_knows_meta_modules():
         empty = nn.Conv2d(4, 4, 3)
     half = {name: value.half() for name, value in state.items()}
     assert fill(empty, half, what="Weights").weight.dtype == torch.float32
+
+
+def test_tensors_that_claim_more_than_they_weigh_are_refused(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.zeros(1).expand(1 << 20, 1 << 20)}, path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ModelError, match="claims 4398046511104 bytes"):
+        load_state_dict(FileRef(path=path))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.eye(3).to_sparse(), torch.empty(3, device="meta")],
+)
+def test_tensors_that_are_not_plain_are_refused(tmp_path, tensor):
+    torch.save({"a": tensor}, tmp_path / "w.pth")
+    with pytest.raises(ModelError):
+        load_state_dict(FileRef(path=tmp_path / "w.pth"))
+
+
+def test_parts_and_shapes():
+    state = {"G.a.weight": torch.zeros(2, 3), "GA": torch.zeros(1), "D.a": torch.zeros(1)}
+    assert part_of(state, "G.").keys() == {"a.weight"}
+    assert shape_of(state, "G.a.weight", dimensions=2) == (2, 3)
+    with pytest.raises(ModelError, match="b is missing"):
+        shape_of(state, "b", dimensions=2)
+    with pytest.raises(ModelError, match=r"has the shape \(2, 3\)"):
+        shape_of(state, "G.a.weight", dimensions=4)
