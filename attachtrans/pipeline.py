@@ -28,7 +28,16 @@ from attachtrans.errors import (
     InferenceError,
     SourceError,
 )
-from attachtrans.image import EncodeOptions, Limits, Photo, Probe, decode, encode, probe
+from attachtrans.image import (
+    EncodeOptions,
+    Limits,
+    Photo,
+    Probe,
+    decode,
+    encode,
+    enlarged,
+    probe,
+)
 from attachtrans.journal import digest_of
 from attachtrans.report import Outcome, Status
 from attachtrans.stores.base import PhotoSink, PhotoSource
@@ -70,6 +79,7 @@ class PhotoRules:
     options     how to encode this result (bands, height, width) of this photo
     history     the line that goes into each result's ImageHistory, None for none
     anonymise   drop what may show the original: thumbnails, previews, maker notes
+    enlarge     factor by which photos are enlarged before the net sees them
     growth      bytes of result per byte of photo, for the memory budget
     """
 
@@ -78,6 +88,7 @@ class PhotoRules:
     options: Callable[[Photo, NDArray[np.generic]], EncodeOptions]
     history: str | None = None
     anonymise: bool = False
+    enlarge: float = 1.0
     growth: float = 1.0
 
 
@@ -150,6 +161,7 @@ class _Job:
     header: Probe | None = None
     digest: str = ""
     photo: Photo | None = None
+    pixels: NDArray[np.generic] = field(default_factory=lambda: np.empty(0))
     draft: Draft | None = None
     status: Status = Status.TRANSLATED
     reason: str = ""
@@ -324,6 +336,7 @@ class Pipeline:
             job.settle(Status.REFUSED, reason)
         else:
             job.data = b""  # the decoded photo keeps what it needs to be written again
+            job.pixels = enlarged(job.photo.pixels, self._rules.enlarge)
 
     def _translate_all(self, engine: PhotoEngine) -> None:
         jobs: dict[int, _Job] = {}
@@ -339,7 +352,7 @@ class Pipeline:
                 return
             jobs[job.index] = job
             with self.times.stage("infer"):
-                self._hand_on(jobs, engine.submit(job.index, job.photo.pixels))
+                self._hand_on(jobs, engine.submit(job.index, job.pixels))
 
     def _hand_on(
         self, jobs: dict[int, _Job], results: Sequence[tuple[int, Translated | Exception]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 import time
@@ -25,6 +26,12 @@ def jpeg(width: int = 64, height: int = 48, seed: int = 0) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
+
+
+def grey(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (width, height), 90).save(file, "PNG")
     return file.getvalue()
 
 
@@ -233,6 +240,14 @@ def test_a_photo_larger_than_the_budget_goes_alone() -> None:
 
 def test_an_empty_source_is_no_problem() -> None:
     assert list(pipeline(Photos({}), Store())) == []
+
+
+def test_photos_are_enlarged_before_the_net() -> None:
+    rules = dataclasses.replace(RULES, enlarge=1.5)
+    photos = Photos({"colour": jpeg(64, 48), "grey": grey(64, 48)})
+    store = Store()
+    run = Pipeline(photos, store, [Doubler()], rules, crew=Crew(), stop=threading.Event())
+    assert [outcome.size_out for outcome in run] == [(192, 144), (192, 144)]
 
 
 def test_stage_times_are_kept() -> None:

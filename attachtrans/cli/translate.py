@@ -137,6 +137,12 @@ Examples:
 )
 @option(
     MODEL,
+    "--scale",
+    type=float,
+    help="Enlargement by a super-resolution net that keeps the size (default: as trained).",
+)
+@option(
+    MODEL,
     "--seams",
     type=click.Choice(["blend"]),
     default="blend",

@@ -11,6 +11,7 @@ raises Untouchable with the reason, and so does what would lose something by bei
 MPO, motion photos, gain maps, animations, layers, camera raw.
 """
 
+from attachtrans.image.arrays import enlarged
 from attachtrans.image.base import (
     Encoded,
     EncodeOptions,
@@ -34,6 +35,7 @@ __all__ = [
     "Untouchable",
     "decode",
     "encode",
+    "enlarged",
     "needs_format",
     "probe",
     "sniff",

@@ -72,6 +72,18 @@ def with_alpha(pixels: Pixels, alpha: Pixels | None) -> Pixels:
     return pixels if alpha is None else np.concatenate([pixels, alpha[None]])
 
 
+def enlarged(pixels: Pixels, factor: float) -> Pixels:
+    """Pixels (bands, height, width) enlarged bilinearly, sides rounded; as they are for 1.
+
+    This is how super-resolution nets that map a size to itself are fed. 8-bit stays 8-bit.
+    """
+    if factor == 1:
+        return pixels
+    sides = (round(pixels.shape[2] * factor), round(pixels.shape[1] * factor))
+    grown = np.asarray(cv2.resize(interleaved(pixels), sides, interpolation=cv2.INTER_LINEAR))
+    return grown.reshape(*grown.shape[:2], -1).transpose(2, 0, 1)
+
+
 def resized_alpha(alpha: Pixels, size: Size, dtype: np.dtype[Any]) -> Pixels:
     """Alpha for a result of another size or type: the mean when shrinking, linear when growing.
 

@@ -13,6 +13,7 @@ from typing import ParamSpec
 from attachtrans.errors import ArgumentError
 from attachtrans.journal import digest_of
 from attachtrans.models.arguments import Pairs, pixel_values
+from attachtrans.models.catalog import MODEL_TYPES
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.job import job_fingerprint, resolve_arguments
 from attachtrans.report import Outcome, Report
@@ -35,6 +36,7 @@ from attachtrans.tool.translation import (
 PathLike = str | os.PathLike[str]
 
 _OUTPUT = re.compile(r"(?P<path>.+\.gpkg)(?::(?P<layer>.+))?", re.IGNORECASE | re.DOTALL)
+_LARGEST_SCALE = 16
 P = ParamSpec("P")
 
 
@@ -68,6 +70,7 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     device: str = "auto",
     precision: str = "auto",
     seams: str = "blend",
+    scale: float | None = None,
     space: Space = "pixel",
     backup: bool = True,
     secure: bool = False,
@@ -95,7 +98,8 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     (1..100) default to each photo's own.
 
     How the net runs: device ("auto", "cpu", "cuda", "cuda:0,1", "mps"), precision ("auto",
-    "fp32", "bf16", "fp16"), seams ("blend"), space ("pixel", "map").
+    "fp32", "bf16", "fp16"), seams ("blend"), space ("pixel", "map"), scale (how much a
+    super-resolution net that keeps the size enlarges; default: what it was trained for).
 
     Safety of an overwrite: backup keeps the originals; secure leaves no trace of them at the end;
     restart brings them back first; again translates what was translated before; vacuum shrinks
@@ -129,7 +133,7 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         restart=restart,
         vacuum=vacuum,
     )
-    choice = _choose_model(model, arguments or {}, writing, device, precision)
+    choice = _choose_model(model, arguments or {}, writing, (device, precision), scale)
     tables = detect(
         path,
         layout=layout,
@@ -177,18 +181,56 @@ def _work_folder(work_dir: PathLike | None, written: Path) -> Path:
 
 
 def _choose_model(
-    model: PathLike, arguments: Pairs, writing: Writing, devices: str, precision: str
+    model: PathLike,
+    arguments: Pairs,
+    writing: Writing,
+    how: tuple[str, str],
+    scale: float | None,
 ) -> ModelChoice:
     definition = ModelDefinition.read(model)
     typed = resolve_arguments(definition, arguments)
+    enlarge = _enlargement(definition, scale)
+    shown: dict[str, object] = {
+        name: value for name, value in pixel_values(typed).items() if value is not None
+    }
+    if scale is not None:
+        shown["scale"] = scale
+    encoding = {"format": writing.format, "quality": writing.quality, "scale": scale}
+    fingerprint = job_fingerprint(definition, typed)
+    if any(encoding.values()):  # asked for, so that results differ
+        fingerprint = digest_of(f"{fingerprint} {json.dumps(encoding)}".encode())
     return ModelChoice(
         definition=definition,
         arguments=typed,
-        shown={name: value for name, value in pixel_values(typed).items() if value is not None},
-        fingerprint=_fingerprint(job_fingerprint(definition, typed), writing),
-        devices=devices,
-        precision=precision,
+        shown=shown,
+        fingerprint=fingerprint,
+        devices=how[0],
+        precision=how[1],
+        enlarge=enlarge,
     )
+
+
+def _enlargement(definition: ModelDefinition, scale: float | None) -> float:
+    """By how much photos are enlarged before the net sees them."""
+    if not MODEL_TYPES[definition.model_type].enlarges:
+        if scale is not None:
+            message = (
+                f"--scale: {definition.name} ({definition.model_type}) decides by itself how large "
+                "its results are; leave --scale out"
+            )
+            raise ArgumentError(message)
+        return 1.0
+    factor = scale or definition.enlarge
+    if factor is None:
+        message = (
+            f"{definition.name} does not say what enlargement it was trained for "
+            "(downsample_factor); give --scale, for example --scale 4"
+        )
+        raise ArgumentError(message)
+    if not 1 <= factor <= _LARGEST_SCALE:
+        message = f"--scale {factor:g}: 1 to {_LARGEST_SCALE} is allowed"
+        raise ArgumentError(message)
+    return factor
 
 
 def _sync_note(folder: Path) -> list[str]:
@@ -211,14 +253,6 @@ def syncing_project(folder: Path) -> Path | None:
         if projects:
             return projects[0]
     return None
-
-
-def _fingerprint(model: str, writing: Writing) -> str:
-    """The job's fingerprint: model and arguments, and how results are encoded if that was asked."""
-    asked = {"format": writing.format, "quality": writing.quality}
-    if not any(asked.values()):
-        return model
-    return digest_of(f"{model} {json.dumps(asked)}".encode())
 
 
 def _started(prepare: Callable[P, Translation]) -> Callable[P, Iterator[Outcome]]:

@@ -29,6 +29,7 @@ from attachtrans.types import Item
 if TYPE_CHECKING:
     import torch
 
+    from attachtrans.models.translator import TranslatorSpec
     from attachtrans.pipeline import PhotoEngine, PhotoRules
 
 Space = Literal["pixel", "map"]
@@ -62,6 +63,7 @@ class ModelChoice:
 
     fingerprint  of the job: model, arguments that change pixels, how results are encoded
     devices, precision  as the options of the command line
+    enlarge     factor by which photos are enlarged before the net sees them
     """
 
     definition: ModelDefinition
@@ -70,6 +72,7 @@ class ModelChoice:
     fingerprint: str
     devices: str
     precision: str
+    enlarge: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +194,16 @@ class Translation:
             options=fitting.options,
             history=self._mark() if overwrite else None,
             anonymise=self.writing.safety.secure,
-            growth=spec.scale**2 * max(1.0, spec.out_bands / max(spec.in_bands, 1)),
+            enlarge=self.model.enlarge,
+            growth=self._growth(spec),
         )
         return engines, rules, devices
+
+    def _growth(self, spec: TranslatorSpec) -> float:
+        """Bytes of enlarged photo and result per byte of photo."""
+        bands = max(1.0, spec.out_bands / max(spec.in_bands, 1))
+        enlarged = self.model.enlarge**2
+        return enlarged * spec.scale**2 * bands + (enlarged if enlarged > 1 else 0)
 
     def _journal_path(self) -> Path:
         target = (self.writing.output.path if self.writing.output else self.source).resolve()
