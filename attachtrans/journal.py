@@ -266,6 +266,18 @@ class Journal:
                 "UPDATE entry SET state = 'restored' WHERE key = ?", [(key,) for key in keys]
             )
 
+    def discard_if_empty(self) -> None:
+        """Give the lock back and delete the file, if no photo was ever recorded in it.
+
+        For runs that needed the lock only: an output tells by itself what it holds.
+        """
+        with self._lock:
+            (entries,) = self._connection.execute("SELECT count(*) FROM entry").fetchone()
+        self.close()
+        if not entries:
+            for side in ("-wal", "-shm", ""):
+                self.path.with_name(self.path.name + side).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Give the lock back."""
         with self._lock:

@@ -151,3 +151,14 @@ def test_a_copied_journal_goes_on(path: Path, tmp_path: Path) -> None:
     journal = opened(copy)
     assert journal.is_done("a1")
     journal.close()
+
+
+def test_a_journal_that_was_only_a_lock_goes_away(path: Path) -> None:
+    journal = opened(path)
+    journal.discard_if_empty()
+    assert not list(path.parent.iterdir())
+    journal = opened(path)
+    journal.record(entry("t/1", "a0", "a1"))
+    journal.mark_restored(["t/1"])
+    journal.discard_if_empty()
+    assert path.exists()

@@ -146,9 +146,9 @@ class Translation:
         yield from pipeline
         self.photos.close()
         self.notes.extend(sink.finish())
-        if self.writing.output is not None:
-            journal.finish()
         sink.close()
+        if self.writing.output is not None:
+            journal.discard_if_empty()
         if self.writing.vacuum:
             self.notes.append(vacuum_file(self.source))
 
