@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from attachtrans.infer.tiling import HALO_LIMIT_PX
+
 if TYPE_CHECKING:
     from attachtrans.models.info import ModelInfo
     from attachtrans.stores.inventory import Inventory, PlaceFacts
@@ -81,10 +83,13 @@ def model_lines(info: ModelInfo) -> Iterator[str]:
     yield f"  file {info.file}"
     yield f"  {info.in_bands} bands -> {info.out_bands} bands, scale {info.scale:g}"
     yield f"  {info.parameters:,} parameters, licence: {info.licence or 'not stated'}"
-    if info.receptive_field_px == "global":
+    if info.receptive_field_px == "global" or info.receptive_field_px > HALO_LIMIT_PX:
+        why = "instance norm, pooling or attention"
+        if info.receptive_field_px != "global":
+            why = f"a pixel sees {info.receptive_field_px} px around it"
         yield (
-            "  the result depends on the tile (instance norm, pooling or attention): overlapping "
-            "tiles are blended, and the report gives the seam ratio"
+            f"  the result depends on the tile ({why}): overlapping tiles are blended, and the "
+            "report gives the seam ratio"
         )
     else:
         yield (

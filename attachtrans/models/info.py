@@ -21,6 +21,8 @@ class ModelInfo:
 
     in_range    (low, high) that full scale of a photo is mapped to; None: values go in raw
     out_range   (low, high) of the result; None: unbounded
+    enlarge     by how much a photo is to be enlarged before the net sees it (ArcGIS
+                super-resolution), None when the definition does not say
     receptive_field_px  how far an output pixel looks beyond its own place, so that tiles with
                 that halo give exactly the untiled result; "global": the result depends on the tile
     tile_size   width and height of the training tiles
@@ -37,6 +39,7 @@ class ModelInfo:
     in_range: Range | None
     out_range: Range | None
     scale: float
+    enlarge: float | None
     tile_size: int | None
     multiple_of: int
     min_size: int
@@ -77,6 +80,7 @@ def model_info(definition: ModelDefinition, pairs: Pairs = ()) -> ModelInfo:
         in_range=spec.in_range,
         out_range=spec.out_range,
         scale=spec.scale,
+        enlarge=definition.enlarge,
         tile_size=definition.tile_size,
         multiple_of=spec.multiple_of,
         min_size=spec.min_size,

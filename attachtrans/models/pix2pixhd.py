@@ -172,11 +172,11 @@ class FromLabels(nn.Module):
         for number, value in enumerate(self.classes):
             index[values == value] = number
         # Values that mask_map does not list count as numbers of classes, as in training.
-        if bool(((index < 0) | (index >= self.channels)).any()):
-            found = values[(index < 0) | (index >= self.channels)]
+        foreign = ~((index >= 0) & (index < self.channels))
+        if bool(foreign.any()):
             raise InferenceError(
-                f"The label map holds the value {float(found[0]):g}, which is no class of the "
-                f"model; its classes are {[int(value) for value in self.classes]}."
+                f"The label map holds the value {float(values[foreign][0]):g}, which is no class "
+                f"of the model; its classes are {[f'{float(value):g}' for value in self.classes]}."
             )
         hot = functional.one_hot(index.long(), self.channels).movedim(-1, 1)
         y: Tensor = self.net(hot.to(self.classes.dtype))

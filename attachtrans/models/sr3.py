@@ -77,10 +77,7 @@ class Units:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffusionTranslator:
-    """A diffusion net with its schedule, as a translator.
-
-    A call is `begin`, `advance` for each of `steps`, `finish`. Who wants to show progress between
-    the steps, to stop there, or to blend the latents of neighbouring tiles makes these calls.
+    """A diffusion net with its schedule, as a `StepwiseTranslator`.
 
     sharpens    whether each tile is sharpened at the end, as arcgis.learn 2.4.4 does
     """
@@ -98,27 +95,37 @@ class DiffusionTranslator:
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.net.parameters())
 
+    @property
+    def step_count(self) -> int:
+        """How often the net is run for a tile."""
+        return len(self.steps)
+
+    @property
+    def latent_step(self) -> int:
+        """See `StepwiseTranslator`."""
+        return self.net.latent_step
+
     def __call__(self, batch: Tensor, positions: Tensor | None = None) -> Tensor:
         """See `Translator`. Without positions every tile is taken to lie at (0, 0)."""
         if positions is None:
             positions = torch.zeros(len(batch), 2, dtype=torch.int64, device=self.device)
         condition = self.condition(batch)
         latent = self.begin(condition, positions)
-        for number in range(len(self.steps)):
+        for number in range(self.step_count):
             latent = self.advance(number, latent, condition, positions)
         return self.finish(latent, condition)
 
     def condition(self, batch: Tensor) -> Tensor:
-        """What the net is told of the picture: (N, bands, H, W) in source units -> latent size."""
+        """See `StepwiseTranslator`."""
         scaled = (batch.float() - self.units.low) * self.units.gain - 1
         return self.net.encode(scaled)
 
     def begin(self, condition: Tensor, positions: Tensor) -> Tensor:
-        """Pure noise, of the condition's shape; positions (N, 2) in pixels of the image."""
-        return self.noise.draw(0, condition.shape, positions // self.net.latent_step)
+        """See `StepwiseTranslator`; of the condition's shape."""
+        return self.noise.draw(0, condition.shape, positions // self.latent_step)
 
     def advance(self, number: int, latent: Tensor, condition: Tensor, positions: Tensor) -> Tensor:
-        """The latent after step `number` (from 0), from the one before it."""
+        """See `StepwiseTranslator`."""
         step = self.steps[number]
         level = torch.full((1, 1), step.level, device=latent.device)
         found = self.net(condition, latent, level).float()
@@ -126,11 +133,11 @@ class DiffusionTranslator:
             self.noise.skip()
         fresh = None
         if step.draws:
-            fresh = self.noise.draw(number + 1, latent.shape, positions // self.net.latent_step)
+            fresh = self.noise.draw(number + 1, latent.shape, positions // self.latent_step)
         return step.next_latent(latent, found, fresh)
 
     def finish(self, latent: Tensor, condition: Tensor) -> Tensor:
-        """The last latent as pixels: (N, bands, H, W) float32 in target units."""
+        """See `StepwiseTranslator`."""
         pixels = (self.net.decode(latent, condition) + 1) * self.units.out_gain + self.units.out_low
         return _sharpened(pixels) if self.sharpens else pixels
 

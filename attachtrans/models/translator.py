@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -61,3 +61,39 @@ class Translator(Protocol):
     def device(self) -> torch.device: ...
 
     def __call__(self, batch: Tensor, positions: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class StepwiseTranslator(Translator, Protocol):
+    """A translator that turns noise into a picture in steps (diffusion), which others may make.
+
+    `translator(batch, positions)` is `begin`, `advance` for each number below `step_count`, and
+    `finish`. Between them the latents of neighbouring tiles can be blended, progress be shown and
+    the work be given up. All are tensors on the translator's device; N tiles at a time, positions
+    as for a call.
+
+    step_count      how many steps there are
+    latent_step     pixels per value of a latent along an axis; divides `spec.multiple_of`
+    """
+
+    @property
+    def step_count(self) -> int: ...
+
+    @property
+    def latent_step(self) -> int: ...
+
+    def condition(self, batch: Tensor) -> Tensor:
+        """What the net is told: (N, in_bands, H, W) in source units -> the latents' shape."""
+        ...
+
+    def begin(self, condition: Tensor, positions: Tensor) -> Tensor:
+        """Noise to start from, (N, channels, H / latent_step, W / latent_step) float32."""
+        ...
+
+    def advance(self, number: int, latent: Tensor, condition: Tensor, positions: Tensor) -> Tensor:
+        """The latents after step `number` (from 0), from those before it."""
+        ...
+
+    def finish(self, latent: Tensor, condition: Tensor) -> Tensor:
+        """What the call gives, from the last latents."""
+        ...

@@ -84,6 +84,10 @@ def fill(module: nn.Module, state: dict[str, Tensor], *, what: str) -> nn.Module
     Raises:
         ModelError: names or shapes do not fit; `what` names the weights in the message.
     """
+    for name, own in module.state_dict().items():
+        tensor = state.get(name, own)
+        if own.is_floating_point() and not tensor.is_floating_point():
+            raise ModelError(f"{what} do not fit the net: {name} holds {tensor.dtype}, not floats.")
     try:
         # Copying keeps the memory format that a net chose for its weights; meta has no memory.
         on_meta = any(parameter.is_meta for parameter in module.parameters())

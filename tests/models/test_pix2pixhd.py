@@ -164,7 +164,7 @@ def test_label_maps(tmp_path):
     assert (drawn.shape, drawn.dtype) == ((3, 32, 64), np.uint8)
 
 
-@pytest.mark.parametrize("value", [5, 40, 255, -1])
+@pytest.mark.parametrize("value", [5, 40, 255, -1, float("nan")])
 def test_a_value_that_is_no_class(tmp_path, value):
     emd = pix2pix_hd(tmp_path / "m.emd", changed(bands=5), **LABELS)
     labels = torch.zeros(1, 1, 32, 32)

@@ -147,3 +147,11 @@ def test_parts_and_shapes():
         shape_of(state, "b", dimensions=2)
     with pytest.raises(ModelError, match=r"has the shape \(2, 3\)"):
         shape_of(state, "G.a.weight", dimensions=4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.complex64])
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_weights_that_are_no_floats(dtype, device):
+    state = {**nn.BatchNorm2d(2).state_dict(), "running_mean": torch.zeros(2, dtype=dtype)}
+    with pytest.raises(ModelError, match="running_mean holds"):
+        fill(nn.BatchNorm2d(2, device=device), state, what="The weights")
