@@ -45,6 +45,9 @@ from attachtrans.types import Draft, Item
 
 _LOG = logging.getLogger(__name__)
 _GIB = 1 << 30
+# Photos in flight at most, however small: enough to fill any device's batches. Without a limit
+# hundreds of small photos would wait decoded for a net that is slower than the decoder.
+_MOST_IN_FLIGHT = 32
 
 
 class Translated(Protocol):
@@ -122,24 +125,30 @@ class StageTimes:
 
 
 class _Budget:
-    """A semaphore that counts bytes. Something is always let in when nothing is in flight."""
+    """A semaphore that counts photos and bytes. One is always let in when none is in flight."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
+        self._photos = 0
         self._condition = threading.Condition()
         self._open = False
 
     def acquire(self, nbytes: int) -> None:
         with self._condition:
-            self._condition.wait_for(
-                lambda: self._open or self._used == 0 or self._used + nbytes <= self._limit
-            )
+            self._condition.wait_for(lambda: self._open or self._fits(nbytes))
             self._used += nbytes
+            self._photos += 1
+
+    def _fits(self, nbytes: int) -> bool:
+        if self._photos == 0:
+            return True
+        return self._photos < _MOST_IN_FLIGHT and self._used + nbytes <= self._limit
 
     def release(self, nbytes: int) -> None:
         with self._condition:
             self._used -= nbytes
+            self._photos -= 1
             self._condition.notify_all()
 
     def open(self) -> None:
@@ -300,9 +309,9 @@ class Pipeline:
                     job.data = self._source.read(item)
             except SourceError as error:
                 job.settle(Status.FAILED, str(error))
-                return job
-            job.header = probe(job.data)
-            job.cost = self._cost(job.header, len(job.data))
+            else:
+                job.header = probe(job.data)
+                job.cost = self._cost(job.header, len(job.data))
             self._flow.budget.acquire(job.cost)
             return job
 

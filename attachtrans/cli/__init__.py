@@ -51,6 +51,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = DONE
+    except OSError as error:  # what nobody can foresee, such as a full disk behind stdout
+        logging.getLogger(__name__).debug("where it happened", exc_info=error)
+        click.echo(f"attachtrans: {error}", err=True)
+        code = COULD_NOT_RUN
     sys.exit(code)
 
 

@@ -25,14 +25,26 @@ _PAGES_PER_STEP = 4096
 _LATER = "attachtrans_originals"
 
 
+def kept_stem(path: Path, folder: Path) -> str:
+    """How the names of a GeoPackage's journal and backup begin in a folder: as its own name.
+
+    In a work folder it bears a mark as well, for files of one name from several folders may share
+    that. A link and what it leads to have one backup.
+    """
+    real = path.resolve()
+    if folder.resolve() == real.parent:
+        return real.stem
+    return f"{real.stem}-{digest_of(os.fsencode(real))[:8]}"
+
+
 def backup_path(path: Path, folder: Path) -> Path:
     """Where the copy of a GeoPackage goes: `photos.gpkg` -> `photos.bak.gpkg`."""
-    return folder / f"{path.stem}.bak{path.suffix}"
+    return folder / f"{kept_stem(path, folder)}.bak{path.resolve().suffix}"
 
 
 def backup_folder(path: Path, folder: Path) -> Path:
     """Where the originals of photo files go: `photos.gpkg` -> `photos.bak/`."""
-    return folder / f"{path.stem}.bak"
+    return folder / f"{kept_stem(path, folder)}.bak"
 
 
 class BlobBackup:

@@ -87,7 +87,7 @@ def require_room(folder: Path, nbytes: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < nbytes:
         message = (
-            f"{folder} has {free / 1e6:.0f} MB free, {nbytes / 1e6:.0f} MB are needed {purpose}. "
+            f"{folder} has {free / 1e6:.1f} MB free, {nbytes / 1e6:.1f} MB are needed {purpose}. "
             "Nothing was changed. Free some space, or name another disk with --work-dir."
         )
         raise SinkError(message)

@@ -17,6 +17,7 @@ from attachtrans.journal import SUFFIX, JobDescription, Journal, digest_of, now
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.report import Outcome, Report, Status
+from attachtrans.stores.backup import kept_stem
 from attachtrans.stores.base import PhotoSink
 from attachtrans.stores.features import FeatureClassSink, OutputClass, Provenance
 from attachtrans.stores.held import held_digests
@@ -206,13 +207,9 @@ class Translation:
         return enlarged * spec.scale**2 * bands + (enlarged if enlarged > 1 else 0)
 
     def _journal_path(self) -> Path:
-        target = (self.writing.output.path if self.writing.output else self.source).resolve()
+        target = self.writing.output.path if self.writing.output else self.source
         folder = self.writing.safety.folder
-        if folder == target.parent:
-            return target.with_name(target.name + SUFFIX)
-        # Files of the same name from several folders may share one work folder.
-        place = digest_of(str(target).encode())[:8]
-        return folder / f"{target.stem}-{place}{target.suffix}{SUFFIX}"
+        return folder / f"{kept_stem(target, folder)}{target.resolve().suffix}{SUFFIX}"
 
     def _job(self) -> JobDescription:
         return JobDescription(

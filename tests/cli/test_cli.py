@@ -86,6 +86,8 @@ def test_some_failed_is_exit_1(fixture_copy: Copy, model: Path, tmp_path: Path) 
         (["translate", "FILE", "-m", "sr-x2", "-o", "x.gpkg", "-a", "x"], 2, "NAME=VALUE"),
         (["translate", "FILE", "-m", "no-such-model", "-o", "x.gpkg"], 3, "no-such-model"),
         (["translate", "missing.gpkg", "-m", "sr-x2", "-o", "x.gpkg"], 3, "no such file"),
+        (["translate", "FILE", "-m", "sr-x2", "-o", "x.gpkg", "--report", "no/r"], 2, "--report"),
+        (["extract", "FILE", "-o", "photos", "--report", "no/such/folder"], 2, "--report"),
         (["info", "missing.gpkg"], 3, "no such file"),
         (["frobnicate"], 2, "No such command"),
     ],
@@ -132,6 +134,22 @@ def test_info_as_json(fixture_copy: Copy) -> None:
     about = json.loads(run("info", "sr-x2", "--json").stdout)
     assert about["scale"] == 2
     assert about["fingerprint"]
+
+
+def test_info_takes_the_folder_of_a_model(model: Path) -> None:
+    done = run("info", model.parent)
+    assert done.returncode == 0, done.stderr
+    assert "scale 2" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_behind_stdout_is_said_in_a_line(fixture_copy: Copy) -> None:
+    command = [sys.executable, "-m", "attachtrans.cli", "info", fixture_copy("related_media.gpkg")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_dry_run_says_what_would_be_done(fixture_copy: Copy, model: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.models.nets import bicubic_x2
-from tests.safety.world import contents, everything_else, geopackage_in, judge
+from tests.safety.world import appended, contents, everything_else, geopackage_in, judge
 
 LAYOUTS = {
     "esri_globalid.gpkg": "attach",
@@ -32,19 +32,29 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["torch", "attachtrans.tool.translate", "attachtrans.pipeline"])
 
 
-def run(gpkg: Path, model: Path, output: Path | None) -> None:
+def run(gpkg: Path, model: Path, output: Path | None, layout: str) -> None:
     """One run in a process of its own."""
     import torch
 
     from attachtrans.tool.translate import translate_pixels
 
     torch.set_num_threads(1)
-    translate_pixels(gpkg, model, output, overwrite_attachments=output is None, device="cpu")
+    overwrite = output is None
+    translate_pixels(
+        gpkg,
+        model,
+        output,
+        overwrite_attachments=overwrite,
+        output_layout=layout,
+        device="cpu",
+    )
 
 
-def start(gpkg: Path, model: Path, output: Path | None = None) -> multiprocessing.Process:
-    """Start a run."""
-    process = _CONTEXT.Process(target=run, args=(gpkg, model, output))
+def start(
+    gpkg: Path, model: Path, output: Path | None = None, layout: str = "attach"
+) -> multiprocessing.Process:
+    """Start a run: an overwrite, or an append in this output layout."""
+    process = _CONTEXT.Process(target=run, args=(gpkg, model, output, layout))
     process.start()
     return process
 
@@ -76,10 +86,10 @@ def _until_begun(process: multiprocessing.Process, journal: Path) -> None:
         time.sleep(0.002)
 
 
-def duration(place: Path, model: Path, output: Path | None = None) -> float:
+def duration(place: Path, model: Path, output: Path | None = None, layout: str = "attach") -> float:
     """How long an uninterrupted run writes."""
     gpkg = geopackage_in(place)
-    process = start(gpkg, model, output)
+    process = start(gpkg, model, output, layout)
     _until_begun(process, journal_of(output or gpkg))
     begun = time.monotonic()
     process.join()
@@ -157,3 +167,59 @@ def test_overwrite_survives_many_kills(
     name: str, fixture_copy: Callable[[str], Path], *, drop_wal: bool
 ) -> None:
     assert overwrite_under_fire(fixture_copy, name, rounds=13, seed=11, drop_wal=drop_wal) > 5
+
+
+def append_under_fire(
+    copy: Callable[[str], Path], name: str, layout: str, rounds: int, seed: int
+) -> int:
+    """Kill appends, let each come to its end, compare with an undisturbed one; how many died."""
+    random_ = random.Random(seed)
+    place = copy(name)
+    gpkg, folder = geopackage_in(place), place.parent
+    model = bicubic_x2(folder / "bicubic.emd")
+    before = contents(place)
+    # The same name in another folder: SRC_FILE and the photos' folder are named after it.
+    (folder / "calm").mkdir()
+    calm = folder / "calm" / "out.gpkg"
+    whole = duration(place, model, calm, layout)
+    expected = appended(calm)
+    assert len(expected) > 1
+    killed = 0
+    for number in range(rounds):
+        (folder / f"fire{number}").mkdir()
+        output = folder / f"fire{number}" / "out.gpkg"
+        for _ in range(random_.randint(1, 3)):
+            process = start(gpkg, model, output, layout)
+            killed += kill_after(process, journal_of(output), random_.uniform(0, 0.8 * whole))
+            if output.exists() and output.stat().st_size:
+                half = appended(output)
+                assert half.keys() <= expected.keys()
+                files = {key: data for key, data in half.items() if key.startswith("file ")}
+                assert files.items() <= expected.items(), "a photo's file is not whole"
+        for _ in range(2):
+            process = start(gpkg, model, output, layout)
+            process.join()
+            assert process.exitcode == 0
+            assert appended(output, strict=True) == expected
+        assert contents(place) == before
+    return killed
+
+
+OUTPUTS = ("attach", "media", "blob", "folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("qfield", "media"), ("esri_objectid.gpkg", "blob"), ("mergin", "folder")]
+)
+def test_append_survives_kill(name: str, layout: str, fixture_copy: Callable[[str], Path]) -> None:
+    append_under_fire(fixture_copy, name, layout, rounds=1, seed=5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("layout", OUTPUTS)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_append_survives_many_kills(
+    name: str, layout: str, fixture_copy: Callable[[str], Path]
+) -> None:
+    assert append_under_fire(fixture_copy, name, layout, rounds=7, seed=13) > 3

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
+# Columns whose values are new in every run.
+_MADE_UP = ("GlobalID", "GLOBALID", "REL_GLOBALID")
 # What a run may leave beside the data.
 OURS = (".attachtrans", ".bak", "-wal", "-shm", "-journal")
 
@@ -121,3 +123,45 @@ def judge(before: dict[str, bytes], after: dict[str, bytes], *, scale: int = 2) 
         else:
             verdicts[key] = f"wrong: {old} -> {new}, {len(original)} -> {len(now or b'')} bytes"
     return verdicts
+
+
+def appended(gpkg: Path, *, strict: bool = False) -> dict[str, object]:
+    """What a run added to an output: rows by table and key, photo files by name.
+
+    Keys that are made up anew in each run are replaced by the feature that they name. With
+    `strict`, nothing else may lie around, such as a temporary file.
+    """
+    found: dict[str, object] = {}
+    with closing(sqlite3.connect(gpkg)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert not connection.execute("PRAGMA foreign_key_check").fetchall()
+        guids: dict[object, str] = {}
+        rows = dict(_rows(connection))
+        for key, row in rows.items():
+            if "GlobalID" in row:
+                guids[row["GlobalID"]] = key
+        for key, row in rows.items():
+            found[key] = tuple(
+                guids.get(value, "made up") if name in _MADE_UP else value
+                for name, value in row.items()
+            )
+    for path in gpkg.parent.rglob("*"):
+        if path.is_file() and path.parent != gpkg.parent:
+            if path.name.endswith(".attachtrans-tmp"):
+                assert not strict, path
+            else:
+                found[f"file {path.relative_to(gpkg.parent)}"] = path.read_bytes()
+    return found
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[tuple[str, dict[str, object]]]:
+    tables = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'gpkg_%' "
+        "AND name NOT LIKE 'rtree_%' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    ).fetchall()
+    for (table,) in tables:
+        quoted = '"' + table.replace('"', '""') + '"'
+        cursor = connection.execute(f"SELECT rowid, * FROM {quoted}")
+        names = [column[0] for column in cursor.description][1:]
+        for rowid, *row in cursor:
+            yield f"{table}/{rowid}", dict(zip(names, row, strict=True))

@@ -195,6 +195,47 @@ def test_a_work_folder_takes_journal_and_backup(
     assert report.counts[Status.TRANSLATED] == 0
 
 
+def test_surveys_of_one_name_share_a_work_folder(
+    fixture_copy: Copy, model: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    surveys: dict[Path, dict[str, bytes]] = {}
+    for name in ("related_media.gpkg", "esri_objectid.gpkg"):
+        (tmp_path / name[:4]).mkdir()
+        gpkg = fixture_copy(name).rename(tmp_path / name[:4] / "survey.gpkg")
+        surveys[gpkg] = contents(gpkg)
+    for restart in (False, True):
+        for gpkg, before in surveys.items():
+            report = translate_pixels(
+                gpkg,
+                model,
+                overwrite_attachments=True,
+                device="cpu",
+                work_dir=work,
+                restart=restart,
+            )
+            assert report.ok
+            assert set(judge(before, contents(gpkg)).values()) == {"original", "once"}
+    assert len(list(work.glob("*.bak.gpkg"))) == 2
+
+
+def test_a_link_and_what_it_leads_to_have_one_backup(
+    fixture_copy: Copy, model: Path, tmp_path: Path
+) -> None:
+    gpkg = fixture_copy("related_media.gpkg")
+    link = tmp_path / "links" / "other.gpkg"
+    link.parent.mkdir()
+    link.symlink_to(gpkg)
+    before = contents(gpkg)
+    translate_pixels(link, model, overwrite_attachments=True, device="cpu")
+    assert link.is_symlink()
+    assert [path.name for path in link.parent.iterdir()] == [link.name]
+    report = translate_pixels(gpkg, model, overwrite_attachments=True, device="cpu", restart=True)
+    assert report.counts[Status.TRANSLATED] == 4
+    assert set(judge(before, contents(gpkg)).values()) == {"original", "once"}
+
+
 def test_the_report_as_a_geodataframe(fixture_copy: Copy, model: Path) -> None:
     gpkg = fixture_copy("esri_objectid.gpkg")
     report = translate_pixels(gpkg, model, overwrite_attachments=True, device="cpu")
