@@ -34,6 +34,7 @@ def load_state_dict(file: FileRef) -> dict[str, Tensor]:
         UntrustedModelError: the file holds more than tensors and containers.
         ModelError: missing, damaged, too large, or no state dict.
     """
+    _check_beginning(file)
     content = file.read()
     if file.suffix == ".safetensors":
         try:
@@ -50,6 +51,19 @@ def load_state_dict(file: FileRef) -> dict[str, Tensor]:
         odd = next(name for name in loaded if name not in state)
         raise ModelError(f"{file} is no state dict: the entry {odd!r:.60} is not a tensor.")
     return _sound(state, file)
+
+
+def _check_beginning(file: FileRef) -> None:
+    """Refuse by its first bytes what is no weights file, before gigabytes of it are read."""
+    with file.open() as stream:
+        head = stream.read(9)
+    if file.suffix == ".safetensors":
+        known = head[8:9] == b"{"
+    else:
+        known = head.startswith((_PICKLE, b"PK"))
+    if not known:
+        what = "is empty" if not head else "does not begin like a file of weights"
+        raise ModelError(f"{file} {what}: it is damaged, or something else.")
 
 
 def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

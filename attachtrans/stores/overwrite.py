@@ -61,7 +61,7 @@ class OverwriteSink:
         fingerprint: str = "",
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Take the data's lock, look whether it can be written, make the backup.
+        """Take the data's lock, look whether it can be written and backed up.
 
         fingerprint is that of the model and its arguments; with safety.secure the journal's job is
         `secured(fingerprint)`. progress is called with (pages done, pages in all) while a
@@ -91,7 +91,8 @@ class OverwriteSink:
         self._blobs: BlobWriter | None = None
         self._blob_backup: BlobBackup | None = None
         if any(table.layout is not LayoutName.PATH for table in photos.tables):
-            self._open_blobs(progress)
+            self._blobs = BlobWriter(photos.path, secure=safety.secure)
+        self._progress = progress
 
     def _check_room(self) -> None:
         path = self._photos.path
@@ -99,20 +100,6 @@ class OverwriteSink:
         require_room(path.parent, 2 * largest, f"to overwrite photos in {path.name}")
         if self._safety.backup and not self._copy.exists():
             require_room(self._copy.parent, path.stat().st_size, f"for the backup {self._copy}")
-
-    def _open_blobs(self, progress: Callable[[int, int], None] | None) -> None:
-        path = self._photos.path
-        self._blobs = BlobWriter(path, secure=self._safety.secure)
-        try:
-            if self._safety.backup:
-                self._blob_backup = (
-                    BlobBackup(self._copy)
-                    if self._copy.exists()
-                    else BlobBackup.make(path, self._copy, progress)
-                )
-        except BaseException:
-            self.close()
-            raise
 
     def holds(self, item: Item, digest: str) -> bool:
         """See PhotoSink: the journal knows this content as a result of this job."""
@@ -164,11 +151,21 @@ class OverwriteSink:
     def _back_up(self, draft: Draft, place: Place) -> None:
         if place.files and self._file_backup:
             self._file_backup.ensure(place.files[0], draft.item.key, draft.digest_in)
-        elif self._blob_backup and self._blobs:
+        elif self._blobs and self._safety.backup:
             blobs = self._blobs
-            self._blob_backup.ensure(
+            self._opened_backup().ensure(
                 place, draft.item.key, draft.digest_in, lambda: blobs.value(place)
             )
+
+    def _opened_backup(self) -> BlobBackup:
+        """The backup of the GeoPackage; made when the first photo is about to be replaced."""
+        if self._blob_backup is None:
+            self._blob_backup = (
+                BlobBackup(self._copy)
+                if self._copy.exists()
+                else BlobBackup.make(self._photos.path, self._copy, self._progress)
+            )
+        return self._blob_backup
 
     def finish(self) -> tuple[str, ...]:
         """See PhotoSink: check the file, restore its journal mode; with `secure`, drop the backup.

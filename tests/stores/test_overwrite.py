@@ -322,11 +322,19 @@ def test_a_photo_added_after_the_backup_is_backed_up_too(fixture_copy: Copy) -> 
 
 def test_a_backup_without_its_journal_stops_the_run(fixture_copy: Copy) -> None:
     gpkg = fixture_copy("esri_globalid.gpkg")
-    with sink_on(gpkg) as (sink, _, _):
+    with sink_on(gpkg) as (sink, photos, _):
+        sink.commit(draft_of(photos, next(iter(photos)), b"result"))
         sink.finish()
     gpkg.with_name(f"{gpkg.name}.attachtrans").unlink()
     with pytest.raises(SinkError, match=r"journal .* is missing"), sink_on(gpkg):
         pass
+
+
+def test_no_backup_is_made_when_nothing_is_replaced(fixture_copy: Copy) -> None:
+    gpkg = fixture_copy("esri_globalid.gpkg")
+    with sink_on(gpkg) as (sink, _, _):
+        assert not any("originals are kept" in note for note in sink.finish())
+    assert not list(gpkg.parent.glob("*.bak*"))
 
 
 def test_a_marked_photo_that_the_journal_does_not_know_is_refused(fixture_copy: Copy) -> None:
