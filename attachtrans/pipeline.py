@@ -45,9 +45,10 @@ from attachtrans.types import Draft, Item
 
 _LOG = logging.getLogger(__name__)
 _GIB = 1 << 30
-# Photos in flight at most, however small: enough to fill any device's batches. Without a limit
-# hundreds of small photos would wait decoded for a net that is slower than the decoder.
-_MOST_IN_FLIGHT = 32
+# Photos in flight for each thread that decodes or encodes, however small they are: enough to keep
+# it and a device's batches busy. Without a limit hundreds of small photos would wait, decoded, for
+# a net that is slower than the decoder.
+_PHOTOS_PER_HAND = 6
 
 
 class Translated(Protocol):
@@ -127,8 +128,9 @@ class StageTimes:
 class _Budget:
     """A semaphore that counts photos and bytes. One is always let in when none is in flight."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, most_photos: int) -> None:
         self._limit = limit
+        self._most_photos = most_photos
         self._used = 0
         self._photos = 0
         self._condition = threading.Condition()
@@ -143,7 +145,7 @@ class _Budget:
     def _fits(self, nbytes: int) -> bool:
         if self._photos == 0:
             return True
-        return self._photos < _MOST_IN_FLIGHT and self._used + nbytes <= self._limit
+        return self._photos < self._most_photos and self._used + nbytes <= self._limit
 
     def release(self, nbytes: int) -> None:
         with self._condition:
@@ -243,7 +245,8 @@ class Pipeline:
         self._engines = engines
         self._rules = rules
         self._crew = crew
-        self._flow = _Flow(_Budget(crew.budget_bytes), stop)
+        most_photos = _PHOTOS_PER_HAND * (crew.decoders + crew.encoders)
+        self._flow = _Flow(_Budget(crew.budget_bytes, most_photos), stop)
         self._items = enumerate(source)
         self._intake = threading.Lock()
         self._taken_in = 0

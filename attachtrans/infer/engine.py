@@ -27,8 +27,9 @@ from attachtrans.infer.faults import failure, out_of_memory
 from attachtrans.infer.lanes import Lanes
 from attachtrans.infer.precision import Caller
 from attachtrans.infer.ranges import Decoding, decoding, encoding
+from attachtrans.infer.stepwise import Stepwise
 from attachtrans.infer.tiling import Plan, Tiling, exact_scale
-from attachtrans.models.translator import Translator
+from attachtrans.models.translator import StepwiseTranslator, Translator
 from attachtrans.types import Size, Window
 
 K = TypeVar("K", bound=Hashable)
@@ -93,6 +94,9 @@ class Engine(Generic[K]):
 
     Out of memory halves the batch, then the tile, and goes on; what was learned is kept. An image
     that cannot be translated yields an `InferenceError` in its place, and the others go on.
+
+    A `StepwiseTranslator` makes each step for the whole image before the next one, and `on_pixels`
+    is then called after every step; "auto" is fp32, since small differences add up over the steps.
     """
 
     def __init__(  # noqa: PLR0913 (a facade: each is a flag of the command line)
@@ -112,6 +116,9 @@ class Engine(Generic[K]):
         spec = translator.spec
         self._spec = spec
         self._device = device
+        self._steps = translator if isinstance(translator, StepwiseTranslator) else None
+        if self._steps is not None and precision == "auto":
+            precision = "fp32"
         self._call = Caller(translator, device, precision)
         self._tiling = Tiling(
             tile_size=tile_size, padding=padding, nominal=_NOMINAL.get(device.type, 512)
@@ -175,9 +182,14 @@ class Engine(Generic[K]):
             self._ready.append((key, failure(error)))
             self._report(array.shape[1] * array.shape[2])
             return
-        self._queue(
-            _Job(key=key, image=image, decoding=to_net, dtype=array.dtype, plan=plan, canvas=canvas)
+        job = _Job(
+            key=key, image=image, decoding=to_net, dtype=array.dtype, plan=plan, canvas=canvas
         )
+        if self._steps is None:
+            self._queue(job)
+        else:
+            self._jobs[job] = None
+            self._make_steps(job, self._steps)
 
     def _canvas(self, plan: Plan, dtype: np.dtype[Any]) -> Canvas:
         return Canvas(plan, self._spec.out_bands, encoding(dtype, self._spec), self._device)
@@ -186,6 +198,38 @@ class Engine(Generic[K]):
         self._jobs[job] = None
         queue = self._queues.setdefault(job.plan.tile, deque())
         queue.extend(_Tile(job=job, row=row, column=column) for row, column in job.plan)
+
+    def _make_steps(self, job: _Job[K], translator: StepwiseTranslator) -> None:
+        """Bring an image through all steps, here and now."""
+        rounds = translator.step_count + 1
+        batch = self._batch(job.plan.tile)
+        while True:
+            stepwise = Stepwise(
+                translator=translator,
+                image=job.image,
+                decoding=job.decoding,
+                plan=job.plan,
+                batch_size=batch,
+                lanes=self._lanes,
+                autocast=self._call.autocast,
+                stop=self._stop,
+            )
+            try:
+                complete = stepwise.run(job.canvas, lambda done: self._progress(job, done / rounds))
+                break
+            except Exception as error:  # noqa: BLE001 (handed on as the image's result)
+                if not out_of_memory(error) or batch == 1:
+                    self._fail(job, error)
+                    return
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._most_pixels = batch // 2 * math.prod(job.plan.tile)
+            batch = self._batch(job.plan.tile)
+            job.canvas = self._canvas(job.plan, job.dtype)
+        if complete:
+            self._deliver(job)
+        else:
+            del self._jobs[job]
 
     def _full(self) -> list[Size]:
         """The tile size of each full batch that is waiting."""
@@ -284,21 +328,35 @@ class Engine(Generic[K]):
             return  # it failed on an earlier tile of this batch
         try:
             job.canvas.paste(result, tile.row, tile.column)
-            job.left -= 1
-            if job.left == 0:
-                finished = Delivery(job.canvas, job.plan, self._call.precision)
         except Exception as error:
             if not out_of_memory(error):
                 raise
             self._fail(job, error)
             return
-        pixels = math.prod(job.plan.size)
-        done = pixels * (len(job.plan) - job.left) // len(job.plan)
+        job.left -= 1
+        if job.left == 0:
+            self._deliver(job)
+        else:
+            self._progress(job, 1 - job.left / len(job.plan))
+
+    def _deliver(self, job: _Job[K]) -> None:
+        """Send a complete result on its way from the device."""
+        try:
+            finished = Delivery(job.canvas, job.plan, self._call.precision)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self._fail(job, error)
+            return
+        self._progress(job, 1)
+        del self._jobs[job]
+        self._on_the_way.append((job.key, finished))
+
+    def _progress(self, job: _Job[K], share: float) -> None:
+        """Report what of an image is done; never less than before, when a part is done again."""
+        done = int(math.prod(job.plan.size) * share)
         self._report(max(done - job.reported, 0))
         job.reported = max(job.reported, done)
-        if job.left == 0:
-            del self._jobs[job]
-            self._on_the_way.append((job.key, finished))
 
     def _fail(self, job: _Job[K], error: Exception) -> None:
         del self._jobs[job]

@@ -53,9 +53,15 @@ class Caller:
             self._trial -= len(batch)
         return result
 
-    def _half(self, batch: Tensor, positions: Tensor) -> Tensor:
+    def autocast(self) -> torch.autocast:
+        """The precision as a context, for calls that are made in parts."""
+        if self.precision == "fp32":
+            return torch.autocast(self._device.type, enabled=False)
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        with torch.autocast(self._device.type, dtype):
+        return torch.autocast(self._device.type, dtype)
+
+    def _half(self, batch: Tensor, positions: Tensor) -> Tensor:
+        with self.autocast():
             return self._translator(batch, positions).float()
 
 
