@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from attachtrans.errors import ArgumentError
 from attachtrans.models.arguments import (
     CycleGANArguments,
+    DiffusionArguments,
     TilingArguments,
     describe,
     parse,
@@ -60,7 +61,7 @@ def test_batch_size_changes_no_pixel():
 
 
 def test_descriptions_fit_the_classes():
-    for cls in (TilingArguments, CycleGANArguments):
+    for cls in (TilingArguments, CycleGANArguments, DiffusionArguments):
         for argument in describe(cls):
             assert getattr(cls(), argument.name) == argument.default
             assert argument.doc
