@@ -45,6 +45,7 @@ from attachtrans.types import Draft, Item
 
 _LOG = logging.getLogger(__name__)
 _GIB = 1 << 30
+THREAD_NAME = "attachtrans-pipeline"
 # Photos in flight for each thread that decodes or encodes, however small they are: enough to keep
 # it and a device's batches busy. Without a limit hundreds of small photos would wait, decoded, for
 # a net that is slower than the decoder.
@@ -271,7 +272,9 @@ class Pipeline:
         works: list[Callable[[], None]] = [self._decode_all] * self._crew.decoders
         works += [partial(self._translate_all, engine) for engine in self._engines]
         works += [self._encode_all] * self._crew.encoders
-        threads = [threading.Thread(target=self._guarded, args=(work,)) for work in works]
+        threads = [
+            threading.Thread(target=self._guarded, args=(work,), name=THREAD_NAME) for work in works
+        ]
         for thread in threads:
             thread.daemon = True  # a hung driver must not keep a process that wants to end
             thread.start()

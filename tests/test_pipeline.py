@@ -16,7 +16,7 @@ from PIL import Image
 
 from attachtrans.errors import ChangedError, InferenceError, SinkError, SourceError
 from attachtrans.image import EncodeOptions, Limits
-from attachtrans.pipeline import Crew, PhotoRules, Pipeline
+from attachtrans.pipeline import THREAD_NAME, Crew, PhotoRules, Pipeline
 from attachtrans.report import Outcome, Status
 from attachtrans.stores.base import Objection
 from attachtrans.types import Draft, Item
@@ -139,6 +139,10 @@ def pipeline(photos: Photos, store: Store, *engines: Doubler, crew: Crew | None 
     )
 
 
+def our_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+
+
 def by_key(outcomes: list[Outcome]) -> dict[str, Status]:
     return {outcome.item.key: outcome.status for outcome in outcomes}
 
@@ -197,7 +201,7 @@ def test_a_full_disk_ends_the_run() -> None:
     with pytest.raises(SinkError, match="full"):
         seen.extend(pipeline(photos, store))
     assert list(store.committed) == ["p0", "p1", "p2"]
-    assert threading.active_count() == 1
+    assert not our_threads()
 
 
 def test_a_broken_device_ends_the_run() -> None:
@@ -207,7 +211,7 @@ def test_a_broken_device_ends_the_run() -> None:
 
     with pytest.raises(RuntimeError, match="CUDA"):
         list(pipeline(Photos({"p": jpeg()}), Store(), Broken()))
-    assert threading.active_count() == 1
+    assert not our_threads()
 
 
 def test_stopping_early_leaves_no_thread_and_commits_nothing_more() -> None:
@@ -218,7 +222,7 @@ def test_stopping_early_leaves_no_thread_and_commits_nothing_more() -> None:
         next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     assert len(store.committed) == 3
-    assert threading.active_count() == 1
+    assert not our_threads()
 
 
 def test_what_is_in_flight_is_bounded_by_bytes() -> None:
