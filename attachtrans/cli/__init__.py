@@ -34,6 +34,7 @@ def main() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         code = cli.main(standalone_mode=False)
+        sys.stdout.flush()  # so that a full disk shows here and not when Python is gone
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.ClickException as error:
@@ -49,13 +50,20 @@ def main() -> None:
         click.echo("attachtrans: interrupted", err=True)
         code = INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        _drop_stdout()
         code = DONE
     except OSError as error:  # what nobody can foresee, such as a full disk behind stdout
         logging.getLogger(__name__).debug("where it happened", exc_info=error)
         click.echo(f"attachtrans: {error}", err=True)
+        _drop_stdout()
         code = COULD_NOT_RUN
     sys.exit(code)
+
+
+def _drop_stdout() -> None:
+    """Let what is still buffered go nowhere: Python would fail over it once more at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
 
 
 @click.group(
