@@ -1,0 +1,1 @@
+"""What `scripts/bench` runs: ratios between programs on one machine, never absolute claims."""

@@ -1,0 +1,110 @@
+"""Seeded photos, GeoPackages that hold them, and nets as models with all their facts stated."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from fixture_parts.geopackage import Layer, Package, Table
+from fixture_parts.photos import exif_block, srgb_profile
+from fixture_parts.scenes import SCENES, Pixels, render
+from fixture_parts.survey import UTM, guid, spot, taken
+from fixture_parts.within import ATTACH, attachment_row
+from PIL import Image
+
+QUALITY = 92
+WEIGHTS = {".onnx": "ONNX", ".pt": "TorchScript", ".pth": "TorchScript"}
+
+
+def size_of(megapixels: float) -> tuple[int, int]:
+    """(width, height) of a 4:3 photo of about so many megapixels, in whole JPEG blocks."""
+    height = (megapixels * 1e6 * 3 / 4) ** 0.5
+    return round(height * 4 / 3 / 16) * 16, round(height / 16) * 16
+
+
+@cache
+def scene(kind: str, size: tuple[int, int]) -> Pixels:
+    """A rendered scene, (height, width, 3) RGB."""
+    return render(kind, 7, size, kind)
+
+
+def photo(number: int, size: tuple[int, int]) -> bytes:
+    """JPEG number so-and-so: one of six scenes; EXIF with GPS and heading makes each differ."""
+    kind = tuple(SCENES)[number % len(SCENES)]
+    block = b"Exif\0\0" + exif_block(taken(kind, number, size=size), size)
+    buffer = io.BytesIO()
+    image = Image.fromarray(scene(kind, size))
+    image.save(buffer, "JPEG", quality=QUALITY, exif=block, icc_profile=srgb_profile())
+    return buffer.getvalue()
+
+
+def write_files(folder: Path, photos: Iterable[bytes]) -> None:
+    """Write p00.jpg, p01.jpg, ... into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, data in enumerate(photos):
+        (folder / f"p{number:02d}.jpg").write_bytes(data)
+
+
+def write_geopackage(path: Path, count: int, size: tuple[int, int]) -> None:
+    """A layer of points, each with one photo in its __ATTACH table."""
+    columns = {"REL_GLOBALID": "TEXT(38) NOT NULL", **ATTACH}
+    features = [(n, spot(n), guid(f"asset/{n}")) for n in range(1, count + 1)]
+    with Package(path) as package:
+        layer = Layer(
+            name="assets",
+            srs_id=UTM,
+            geometry_type="POINT Z",
+            columns={"GlobalID": "TEXT(38) NOT NULL UNIQUE"},
+            rows=features,
+        )
+        package.add_layer(layer)
+        package.add_table(
+            Table(name="assets__ATTACH", key="ATTACHMENTID", columns=columns, rows=[])
+        )
+        for number, _, link in features:  # one at a time: thousands need not be in memory
+            attachment = f"photo {number}.jpg", photo(number, size)
+            package.insert("assets__ATTACH", [attachment_row(number, link, attachment)])
+
+
+def with_facts(net: str, folder: Path) -> tuple[str, float]:
+    """A model that states every fact of its net, and the seconds that measuring them took.
+
+    Bare weights (.onnx, TorchScript) are taken to map 0..1 to 0..1, and an .emd that says what
+    loading them measured is written into `folder`: the jobs then time photos, not measurements.
+    Definitions and names of built-in models come back as they are.
+    """
+    weights = Path(net)
+    if weights.suffix not in WEIGHTS:
+        return net if not weights.exists() else str(weights.resolve()), 0.0
+    from attachtrans.models.load import load_model
+
+    definition = {
+        "Framework": "attachtrans",
+        "ModelType": WEIGHTS[weights.suffix],
+        "ModelFile": str(weights.resolve()),
+        "InputRange": [0, 1],
+        "OutputRange": [0, 1],
+    }
+    started = time.perf_counter()
+    spec = load_model(json.dumps(definition), device="cpu").spec
+    seconds = time.perf_counter() - started
+    reach = spec.receptive_field_px
+    measured = {
+        "InputBands": spec.in_bands,
+        "OutputBands": spec.out_bands,
+        "Scale": spec.scale,
+        "Margin": spec.margin_px,
+        "MultipleOf": spec.multiple_of,
+        "MinSize": spec.min_size,
+        "FixedSize": spec.fixed_size,
+        "FixedBatch": spec.fixed_batch,
+        "ReceptiveField": "global" if reach is None else reach,
+    }
+    stated = {key: value for key, value in measured.items() if value is not None}
+    emd = folder / f"{weights.parent.name}-{weights.stem}.emd"
+    emd.write_text(json.dumps(definition | stated), encoding="utf-8")
+    return str(emd), seconds
