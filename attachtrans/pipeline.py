@@ -99,11 +99,16 @@ class PhotoRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crew:
-    """How many hands and how much memory: threads per stage, bytes in flight."""
+    """How many hands and how much memory: threads per stage, bytes and photos in flight.
+
+    However small photos are, no more are in flight than fill the devices' batches: hundreds would
+    else wait decoded for a net that is slower than the decoder.
+    """
 
     decoders: int = 1
     encoders: int = 1
     budget_bytes: int = _GIB
+    most_photos: int = 32
 
 
 class StageTimes:

@@ -141,7 +141,12 @@ class Translation:
         stack.callback(sink.close)
         on_gpu = any(device.type != "cpu" for device in devices)
         hands = max(1, min(8, (os.cpu_count() or 1) // 3)) if on_gpu else 1
-        crew = Crew(decoders=hands, encoders=hands, budget_bytes=_budget(len(devices)))
+        crew = Crew(
+            decoders=hands,
+            encoders=hands,
+            budget_bytes=_budget(len(devices)),
+            most_photos=32 * len(devices) if on_gpu else 8,
+        )
         pipeline = Pipeline(self.photos, sink, engines, rules, crew=crew, stop=stop)
         self.times = {"wall": pipeline.times.wall, "cpu": pipeline.times.cpu}
         yield from pipeline
