@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -28,6 +27,7 @@ from attachtrans.errors import (
     InferenceError,
     SourceError,
 )
+from attachtrans.flow import Budget, Crew, StageTimes
 from attachtrans.image import (
     EncodeOptions,
     Limits,
@@ -44,7 +44,6 @@ from attachtrans.stores.base import PhotoSink, PhotoSource
 from attachtrans.types import Draft, Item
 
 _LOG = logging.getLogger(__name__)
-_GIB = 1 << 30
 THREAD_NAME = "attachtrans-pipeline"
 # Photos in flight for each thread that decodes or encodes, however small they are: enough to keep
 # it and a device's batches busy. Without a limit hundreds of small photos would wait, decoded, for
@@ -95,75 +94,6 @@ class PhotoRules:
     anonymise: bool = False
     enlarge: float = 1.0
     growth: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """How many hands and how much memory: threads per stage, bytes and photos in flight.
-
-    However small photos are, no more are in flight than fill the devices' batches: hundreds would
-    else wait decoded for a net that is slower than the decoder.
-    """
-
-    decoders: int = 1
-    encoders: int = 1
-    budget_bytes: int = _GIB
-    most_photos: int = 32
-
-
-class StageTimes:
-    """Wall and CPU seconds spent in each stage, over all threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.wall: dict[str, float] = {}
-        self.cpu: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time spent inside to stage `name`."""
-        wall, cpu = time.perf_counter(), time.thread_time()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.wall[name] = self.wall.get(name, 0.0) + time.perf_counter() - wall
-                self.cpu[name] = self.cpu.get(name, 0.0) + time.thread_time() - cpu
-
-
-class _Budget:
-    """A semaphore that counts photos and bytes. One is always let in when none is in flight."""
-
-    def __init__(self, limit: int, most_photos: int) -> None:
-        self._limit = limit
-        self._most_photos = most_photos
-        self._used = 0
-        self._photos = 0
-        self._condition = threading.Condition()
-        self._open = False
-
-    def acquire(self, nbytes: int) -> None:
-        with self._condition:
-            self._condition.wait_for(lambda: self._open or self._fits(nbytes))
-            self._used += nbytes
-            self._photos += 1
-
-    def _fits(self, nbytes: int) -> bool:
-        if self._photos == 0:
-            return True
-        return self._photos < self._most_photos and self._used + nbytes <= self._limit
-
-    def release(self, nbytes: int) -> None:
-        with self._condition:
-            self._used -= nbytes
-            self._photos -= 1
-            self._condition.notify_all()
-
-    def open(self) -> None:
-        """Let everybody through: the run is ending."""
-        with self._condition:
-            self._open = True
-            self._condition.notify_all()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -221,7 +151,7 @@ class _Job:
 class _Flow:
     """The queues and switches that the threads of one run share."""
 
-    budget: _Budget
+    budget: Budget
     stop: threading.Event
     ready: SimpleQueue[_Job | None] = field(default_factory=SimpleQueue)
     raw: SimpleQueue[tuple[_Job, Translated] | None] = field(default_factory=SimpleQueue)
@@ -252,7 +182,7 @@ class Pipeline:
         self._rules = rules
         self._crew = crew
         most_photos = _PHOTOS_PER_HAND * (crew.decoders + crew.encoders)
-        self._flow = _Flow(_Budget(crew.budget_bytes, most_photos), stop)
+        self._flow = _Flow(Budget(crew.budget_bytes, most_photos), stop)
         self._items = enumerate(source)
         self._intake = threading.Lock()
         self._taken_in = 0

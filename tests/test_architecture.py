@@ -19,6 +19,7 @@ VALUES = {"errors", "types"}
 MAY_IMPORT = {
     "errors": set(),
     "types": {"errors"},
+    "flow": set(),
     "report": VALUES,
     "journal": VALUES,
     "image": VALUES,
@@ -26,7 +27,7 @@ MAY_IMPORT = {
     "models": VALUES,
     "infer": VALUES | {"models.translator"},
     "stores": VALUES | {"image", "geo", "journal"},
-    "pipeline": VALUES | {"image", "stores.base", "infer", "geo", "journal", "report"},
+    "pipeline": VALUES | {"flow", "image", "stores.base", "infer", "geo", "journal", "report"},
 }
 FOREIGN_NEVER = {
     "geo": {"torch", "rasterio", "fiona", "sqlite3"},

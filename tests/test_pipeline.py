@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from attachtrans.errors import ChangedError, InferenceError, SinkError, SourceError
+from attachtrans.flow import Crew
 from attachtrans.image import EncodeOptions, Limits
-from attachtrans.pipeline import THREAD_NAME, Crew, PhotoRules, Pipeline
+from attachtrans.pipeline import THREAD_NAME, PhotoRules, Pipeline
 from attachtrans.report import Outcome, Status
 from attachtrans.stores.base import Objection
 from attachtrans.types import Draft, Item

@@ -127,7 +127,8 @@ class Translation:
             yield from self._preview() if self.dry_run else self._run(stack)
 
     def _run(self, stack: ExitStack) -> Iterator[Outcome]:
-        from attachtrans.pipeline import Crew, Pipeline
+        from attachtrans.flow import Crew
+        from attachtrans.pipeline import Pipeline
 
         stop = threading.Event()
         engines, rules, devices = self._load(stop)
