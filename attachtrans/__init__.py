@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         SourceError,
         UntrustedModelError,
     )
+    from attachtrans.geo.camera import FisheyeCamera, PanoramaCamera, PerspectiveCamera
+    from attachtrans.geo.ground import DemGround, FlatGround
     from attachtrans.infer.block import translate_block
     from attachtrans.infer.whole import translate_array
     from attachtrans.models.definition import ModelDefinition
@@ -46,6 +48,9 @@ __all__ = [
     "BusyError",
     "ChangedError",
     "CrsError",
+    "DemGround",
+    "FisheyeCamera",
+    "FlatGround",
     "GeorefError",
     "HorizonError",
     "ImageError",
@@ -55,6 +60,8 @@ __all__ = [
     "ModelError",
     "Outcome",
     "OutputExistsError",
+    "PanoramaCamera",
+    "PerspectiveCamera",
     "Report",
     "SchemaError",
     "SinkError",
@@ -76,8 +83,13 @@ __all__ = [
 
 _MODULES = {"errors", "ia"}
 _HOMES = {
+    "DemGround": "attachtrans.geo.ground",
+    "FisheyeCamera": "attachtrans.geo.camera",
+    "FlatGround": "attachtrans.geo.ground",
     "ModelDefinition": "attachtrans.models.definition",
     "Outcome": "attachtrans.report",
+    "PanoramaCamera": "attachtrans.geo.camera",
+    "PerspectiveCamera": "attachtrans.geo.camera",
     "Report": "attachtrans.report",
     "Status": "attachtrans.report",
     "extract_photos": "attachtrans.tool.extract",
