@@ -1,0 +1,1 @@
+"""Python raster functions of others, run in a process of their own."""
