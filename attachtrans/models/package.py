@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
 import stat
 import zipfile
 import zlib
@@ -27,6 +28,8 @@ MAX_DEFINITION_BYTES = 16 << 20
 MAX_ENTRIES = 20_000
 MAX_DEPTH = 6
 
+_PICKLE = b"\x80"
+"""First byte of a bare pickle (protocol 2 and later)."""
 _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 0x1
 _DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError)
@@ -122,6 +125,26 @@ class FileRef:
                 raise ModelError(f"{self} is damaged: {error}") from error
 
 
+def check_beginning(file: FileRef) -> None:
+    """Refuse by its first bytes what is no weights file, before gigabytes of it are read.
+
+    Raises:
+        ModelError: it is empty, too long, or begins like no file of its suffix.
+    """
+    with file.open() as stream:
+        head = stream.read(9)
+    if file.suffix == ".safetensors":
+        known = head[8:9] == b"{"
+    elif file.suffix == ".onnx":
+        # A protobuf message begins with the number of a field, which is never 0.
+        known = head[:1] > b"\x07"
+    else:
+        known = head.startswith((_PICKLE, b"PK"))
+    if not known:
+        what = "is empty" if not head else "does not begin like a file of weights"
+        raise ModelError(f"{file} {what}: it is damaged, or something else.")
+
+
 def find_definition(package: Path) -> FileRef:
     """The only .emd inside the package at `package`, in whatever folder and letter case.
 
@@ -145,9 +168,52 @@ def find_definition_in_folder(folder: Path) -> FileRef:
     Raises:
         ModelError: none or several, or the tree below is too large to be a model's folder.
     """
-    direct = sorted(p for p in folder.iterdir() if p.is_file() and _is_definition(p.name))
+    try:
+        direct = sorted(p for p in folder.iterdir() if p.is_file() and _is_definition(p.name))
+    except OSError as error:
+        raise ModelError(f"The folder {folder} cannot be read: {error}") from error
     found = direct or sorted(_definitions_below(folder))
     return FileRef(path=Path(_only([str(p) for p in found], f"the folder {folder}")))
+
+
+def package_files(package: Path) -> tuple[FileRef, ...]:
+    """All files inside the package at `package`, by name.
+
+    Raises:
+        ModelError: not a ZIP, or entries that point outside.
+    """
+    with _archive(package) as archive:
+        names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+    return tuple(FileRef(path=package, member=name) for name in names)
+
+
+def unpack(package: Path, folder: Path) -> None:
+    """Write all files inside the package at `package` into an empty folder, for code to read.
+
+    Raises:
+        ModelError: the package is damaged or points outside itself, or the disk is too small.
+    """
+    with _archive(package) as archive:
+        files = [info for info in archive.infolist() if not info.is_dir()]
+        needed, free = sum(info.file_size for info in files), shutil.disk_usage(folder).free
+        if needed > free:
+            raise ModelError(
+                f"{package} takes {needed} bytes unpacked, and {folder} has {free} left: "
+                "set TMPDIR to a folder on a larger disk."
+            )
+        for info in files:
+            target = folder / unpacked_name(info.filename)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info) as source, target.open("xb") as copy:
+                    shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+            except (*_DAMAGED, RuntimeError) as error:
+                raise ModelError(f"{package} cannot be unpacked: {error}") from error
+
+
+def unpacked_name(member: str) -> str:
+    """The path that an entry of a package gets when it is unpacked, relative to the folder."""
+    return posixpath.normpath(_normal(member))
 
 
 def resolve_model_file(definition: FileRef | None, model_file: str) -> FileRef:
@@ -172,9 +238,13 @@ def resolve_model_file(definition: FileRef | None, model_file: str) -> FileRef:
         )
     folder = Path() if definition is None else definition.path.parent
     found = folder / path
-    if not found.is_file() and not path.is_absolute():
-        found = _same_but_for_case(folder, path.parts) or found
-    if not found.is_file():
+    try:
+        if not found.is_file() and not path.is_absolute():
+            found = _same_but_for_case(folder, path.parts) or found
+        exists = found.is_file()
+    except OSError as error:  # a name that is too long, a folder that is not ours to read
+        raise ModelError(f'ModelFile "{model_file}" cannot be looked up: {error}') from error
+    if not exists:
         raise ModelError(
             f'The model file {found} does not exist (ModelFile is "{model_file}"): put it there '
             "or correct ModelFile in the definition."

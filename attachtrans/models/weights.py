@@ -11,7 +11,7 @@ import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from safetensors import SafetensorError
@@ -19,10 +19,29 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from attachtrans.errors import ModelError, UntrustedModelError
-from attachtrans.models.package import MAX_FILE_BYTES, FileRef
+from attachtrans.models.package import MAX_FILE_BYTES, FileRef, check_beginning
 
 _PICKLE = b"\x80"
 """First byte of a bare pickle (protocol 2 and later)."""
+
+
+class _Unread:
+    """Stands where an optimizer's state holds a numpy number, such as a learning rate.
+
+    Nobody needs it, so what numpy would make of the file's bytes is not made.
+    """
+
+    def __init__(self, *_args: object) -> None:
+        pass
+
+    def __setstate__(self, _state: object) -> None:
+        pass
+
+
+_NUMPY_NUMBERS: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
+    (_Unread, name)
+    for name in ("numpy.dtype", "numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
+]
 
 
 def load_state_dict(file: FileRef) -> dict[str, Tensor]:
@@ -34,36 +53,49 @@ def load_state_dict(file: FileRef) -> dict[str, Tensor]:
         UntrustedModelError: the file holds more than tensors and containers.
         ModelError: missing, damaged, too large, or no state dict.
     """
-    _check_beginning(file)
+    loaded = load_container(file)
+    if set(loaded) == {"model", "opt"} and isinstance(loaded["model"], dict):
+        loaded = loaded["model"]
+    return tensors_of(loaded, file)
+
+
+def load_container(file: FileRef) -> dict[object, object]:
+    """What a checkpoint holds at its top, on the CPU: tensors by name, or more such containers.
+
+    Raises:
+        UntrustedModelError: the file holds more than tensors and containers.
+        ModelError: missing, damaged, too large, or nothing by name.
+    """
+    check_beginning(file)
     content = file.read()
+    loaded: object
     if file.suffix == ".safetensors":
         try:
-            return _sound(load_safetensors(content), file)
+            loaded = load_safetensors(content)
         except SafetensorError as error:
             raise ModelError(f"{file} is not a readable safetensors file: {error}") from error
-    loaded = _load_pickle(content, file)
-    if isinstance(loaded, dict) and set(loaded) == {"model", "opt"}:
-        loaded = loaded["model"]
+    else:
+        loaded = _load_pickle(content, file)
     if not isinstance(loaded, dict) or not loaded:
         raise ModelError(f"{file} holds no state dict (tensors by name).")
-    state = {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
-    if len(state) != len(loaded):
-        odd = next(name for name in loaded if name not in state)
+    return loaded
+
+
+def tensors_of(container: Mapping[object, object], file: FileRef) -> dict[str, Tensor]:
+    """A container of `file` as a state dict: ordinary tensors by name and nothing else.
+
+    Raises:
+        ModelError: an entry is something else, or a tensor that claims more than it weighs.
+    """
+    state = {
+        name: value
+        for name, value in container.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    if len(state) != len(container) or not state:
+        odd = next((name for name in container if name not in state), None)
         raise ModelError(f"{file} is no state dict: the entry {odd!r:.60} is not a tensor.")
     return _sound(state, file)
-
-
-def _check_beginning(file: FileRef) -> None:
-    """Refuse by its first bytes what is no weights file, before gigabytes of it are read."""
-    with file.open() as stream:
-        head = stream.read(9)
-    if file.suffix == ".safetensors":
-        known = head[8:9] == b"{"
-    else:
-        known = head.startswith((_PICKLE, b"PK"))
-    if not known:
-        what = "is empty" if not head else "does not begin like a file of weights"
-        raise ModelError(f"{file} {what}: it is damaged, or something else.")
 
 
 def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -149,7 +181,7 @@ def _sound(state: dict[str, Tensor], file: FileRef) -> dict[str, Tensor]:
 def _load_pickle(content: bytes, file: FileRef) -> object:
     check_zip_size(content, file)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMPY_NUMBERS):
             # Warnings about old pickle protocols help nobody: such files load or raise.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -163,5 +195,5 @@ def _load_pickle(content: bytes, file: FileRef) -> object:
                 f"({refused[0]:.200}). Save the model's state dict instead."
             ) from error
         raise ModelError(f"{file} is not a readable PyTorch checkpoint: {error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"{file} is not a readable PyTorch checkpoint: {error!s:.300}") from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import stat
 import zipfile
 import zlib
@@ -14,7 +15,10 @@ from attachtrans.models.package import (
     FileRef,
     find_definition,
     find_definition_in_folder,
+    package_files,
     resolve_model_file,
+    unpack,
+    unpacked_name,
 )
 
 
@@ -182,3 +186,46 @@ def test_a_missing_file_is_a_model_error(tmp_path):
     for read in (ref.read, lambda: list(ref.chunks()), lambda: ref.size_bytes):
         with pytest.raises(ModelError, match=r"w\.pth"):
             read()
+
+
+def test_a_package_is_unpacked_for_code_to_read(tmp_path):
+    package = tmp_path / "m.dlpk"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("m.emd", "{}")
+        archive.writestr("code/", "")
+        archive.writestr("code\\part/a.py", "x = 1")
+    assert [ref.member for ref in package_files(package)] == ["code\\part/a.py", "m.emd"]
+    (tmp_path / "out").mkdir()
+    unpack(package, tmp_path / "out")
+    assert (tmp_path / "out" / unpacked_name("code\\part/a.py")).read_text() == "x = 1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.dlpk", "out"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("names", [("a.py", "a.py"), ("a", "a/b"), ("../a.py",), ("/a.py",)])
+def test_what_cannot_be_unpacked_is_refused(tmp_path, names):
+    package = tmp_path / "m.dlpk"
+    with zipfile.ZipFile(package, "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelError, match=r"cannot be unpacked|outside the package"):
+        unpack(package, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.dlpk", "out"]
+
+
+def test_what_is_larger_than_the_disk_is_not_unpacked(tmp_path, monkeypatch):
+    package = tmp_path / "m.dlpk"
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(1 << 20))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1000))
+    with pytest.raises(ModelError, match="TMPDIR"):
+        unpack(package, tmp_path)
+    assert not (tmp_path / "zeros").exists()
+
+
+def test_names_that_no_disk_takes(tmp_path):
+    definition = FileRef(path=tmp_path / "m.emd")
+    for name in ("x" * 3000, "/" + "x" * 300, "a/" * 2500 + "x", "../" * 2000):
+        with pytest.raises(ModelError, match="ModelFile"):
+            resolve_model_file(definition, name)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import warnings
 import zipfile
 
 import pytest
@@ -9,7 +11,10 @@ from torch import nn
 
 from attachtrans.errors import ModelError, UntrustedModelError
 from attachtrans.models.load import load_model
+from attachtrans.models.package import FileRef
+from attachtrans.models.torchscript import checked_archive
 from tests.models.nets import BicubicX2, bicubic_x2, package, write_torchscript
+from tests.models.nets_hostile import exchange
 
 torch.set_num_threads(1)
 
@@ -39,9 +44,20 @@ class SpitefulState(nn.Module):
         self.training = state[1]
 
 
+class Talker(nn.Module):
+    def forward(self, x):
+        print(x.shape)  # noqa: T201  # what is tested
+        return x
+
+
+class Forker(nn.Module):
+    def forward(self, x):
+        return torch.jit.wait(torch.jit.fork(torch.relu, x))
+
+
 class Pair(nn.Module):
     def forward(self, x):
-        return x, x
+        return x.mean(), x, x * 2
 
 
 class Half(nn.Module):
@@ -64,6 +80,53 @@ class Warp(nn.Module):
         return nn.functional.grid_sample(x, grid, align_corners=False)
 
 
+class Everything(nn.Module):
+    """Containers, loops, branches and attention, as hand-written nets have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(4, 4, 3, padding=1) for _ in range(3)])
+        self.heads = nn.ModuleDict({"a": nn.PReLU(), "b": nn.ReLU(inplace=True)})
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.register_buffer("kernel", torch.ones(4, 1, 3, 3) / 9)
+        self.scale = 0.1
+
+    def forward(self, x, skip: torch.Tensor | None = None):
+        seen: list[torch.Tensor] = []
+        for i, conv in enumerate(self.convs):
+            x = conv(x)
+            x = self.heads["a"](x) if i % 2 == 0 else self.heads["b"](x)
+            seen.append(x)
+        count = 0
+        while count < 2 and x.shape[0] > 0:
+            x = x + seen[count] * self.scale
+            count += 1
+        if skip is not None:
+            x = x + skip
+        if x.dim() != 4:
+            raise ValueError(f"four axes, not {x.dim()}")
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        x = x + tokens.transpose(1, 2).reshape(x.shape)
+        padded = nn.functional.pad(x, [1, 1, 1, 1], mode="reflect")
+        blurred = nn.functional.conv2d(padded, self.kernel, groups=4)
+        rows = torch.arange(x.shape[2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)
+        half = nn.functional.interpolate(x[:, :, ::2], size=x.shape[2:], mode="bilinear")
+        return (
+            torch.where(blurred > 0.5, x, -x) + rows.clamp(0, 1) ** 2 + half.amax(1, keepdim=True)
+        )
+
+
+def quantised() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the age of this way to quantise
+        net = nn.Sequential(torch.ao.quantization.QuantStub(), nn.Conv2d(3, 3, 1))
+        net.qconfig = torch.ao.quantization.default_qconfig
+        torch.ao.quantization.prepare(net.eval(), inplace=True)
+        net(torch.rand(1, 3, 4, 4))
+        return torch.ao.quantization.convert(net)
+
+
 def test_bicubic_is_torchs_own(tmp_path):
     translator = load_model(bicubic_x2(tmp_path / "m.emd"), device="cpu")
     pixels = torch.rand(2, 3, 9, 14)
@@ -81,19 +144,52 @@ def test_from_a_package(tmp_path):
     assert load_model(packed, device="cpu").spec == load_model(emd, device="cpu").spec
 
 
-@pytest.mark.parametrize("module", [Writer(), Reader(), SpitefulState()])
-def test_code_that_touches_files_is_refused(tmp_path, monkeypatch, module):
-    emd = write_torchscript(module, tmp_path / "m.emd")
+HOSTILE = {
+    "torch.save": Writer(),
+    "torch.from_file": Reader(),
+    "__getstate__": SpitefulState(),
+    "print": Talker(),
+    "torch.lstm": nn.Sequential(nn.Flatten(2), nn.LSTM(64, 4)),
+    "quantized": quantised(),
+    "fork": Forker(),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_code_that_does_more_than_compute_is_refused(tmp_path, monkeypatch, capfd, name):
+    emd = write_torchscript(HOSTILE[name], tmp_path / "m.emd")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stolen.pt").unlink(missing_ok=True)
-    with pytest.raises(UntrustedModelError, match="touches files"):
+    with pytest.raises(UntrustedModelError, match=name):
         load_model(emd, device="cpu")
     assert not (tmp_path / "stolen.pt").exists()
+    assert capfd.readouterr().out == ""
 
 
-def test_results_that_are_no_tensor(tmp_path):
-    with pytest.raises(ModelError, match="not one tensor"):
-        load_model(write_torchscript(Pair(), tmp_path / "m.emd"), device="cpu")
+def test_the_first_image_of_several_results_counts(tmp_path):
+    translator = load_model(write_torchscript(Pair(), tmp_path / "m.emd"), device="cpu")
+    assert translator(torch.rand(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+    with pytest.raises(ModelError, match="no batch of images"):
+        load_model(write_torchscript(nn.Flatten(), tmp_path / "n.emd"), device="cpu")
+
+
+class Told(nn.Module):
+    def forward(self, x, strength: float, add: torch.Tensor, times: int = 1):
+        return x * strength * times + add
+
+
+def test_inputs_besides_the_image(tmp_path):
+    emd = write_torchscript(Told(), tmp_path / "m.emd", Inputs={"strength": 0.5, "add": 0.25})
+    image = torch.rand(1, 3, 8, 8)
+    assert torch.equal(load_model(emd, device="cpu")(image), image * 0.5 + 0.25)
+    emd = write_torchscript(
+        Told(), tmp_path / "m.emd", Inputs={"strength": 1, "add": [0], "times": 2}
+    )
+    assert torch.equal(load_model(emd, device="cpu")(image), image * 2)
+    for inputs in (None, {"strength": 1}, {"strength": 1, "add": 0, "other": 1}):
+        emd = write_torchscript(Told(), tmp_path / "m.emd", Inputs=inputs)
+        with pytest.raises(ModelError, match=r"strength, add, times"):
+            load_model(emd, device="cpu")
 
 
 def test_half_precision_files_run_in_float(tmp_path):
@@ -135,9 +231,72 @@ def test_truncated_files(tmp_path):
 def test_huge_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("attachtrans.models.torchscript._MAX_CODE_BYTES", 1000)
     emd = bicubic_x2(tmp_path / "m.emd")
-    with zipfile.ZipFile(tmp_path / "m.ts.pt", "a") as archive:
-        archive.writestr("m/code/more.py", bytes(2000))
+    exchange(tmp_path / "m.ts.pt", {"code/more.py": bytes(2000)})
     with pytest.raises(ModelError, match="bytes of code"):
+        load_model(emd, device="cpu")
+
+
+LAYERS = [
+    nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+    nn.ConvTranspose2d(4, 4, 3, 2, 1, 1),
+    nn.BatchNorm2d(4),
+    nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+    nn.GroupNorm(2, 4),
+    nn.LayerNorm([4, 8, 8]),
+    nn.LocalResponseNorm(2),
+    nn.MaxPool2d(2, ceil_mode=True),
+    nn.AdaptiveAvgPool2d((None, 4)),
+    nn.Dropout2d(),
+    nn.PixelShuffle(2),
+    nn.Upsample(scale_factor=2, mode="bicubic"),
+    nn.PReLU(4),
+    nn.Softmax2d(),
+    nn.RReLU(),
+    nn.Sequential(nn.Flatten(2), nn.TransformerEncoderLayer(64, 2, 32, batch_first=True)),
+    nn.utils.spectral_norm(nn.Conv2d(4, 4, 3)),
+    nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3)),
+    Everything(),
+]
+
+
+@pytest.mark.parametrize("how", [torch.jit.trace, torch.jit.script])
+@pytest.mark.parametrize("layer", LAYERS, ids=[type(layer).__name__ for layer in LAYERS])
+def test_checked_archives_compute_what_the_originals_compute(tmp_path, layer, how):
+    image = torch.rand(1, 4, 8, 8)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            script = (
+                how(layer.eval(), image, check_trace=False)
+                if how is torch.jit.trace
+                else how(layer.eval())
+            )
+            script(image)
+    except (RuntimeError, AttributeError, torch.jit.Error):
+        pytest.skip("not scriptable")
+    stream = io.BytesIO()
+    torch.jit.save(script, stream)
+    content, _ = checked_archive(stream.getvalue(), FileRef(path=tmp_path / "m.ts.pt"))
+    with torch.inference_mode():
+        unchecked = torch.jit.load(io.BytesIO(stream.getvalue()))(image)
+        assert torch.equal(torch.jit.load(io.BytesIO(content))(image), unchecked)
+
+
+def test_the_checked_archive_holds_nothing_else(tmp_path):
+    bicubic_x2(tmp_path / "m.emd")
+    path = exchange(tmp_path / "m.ts.pt", {"extra/evil.pkl": b"evil", "code/x.py.debug_pkl": b"e"})
+    content, _ = checked_archive(path.read_bytes(), FileRef(path=path))
+    names = set(zipfile.ZipFile(io.BytesIO(content)).namelist())
+    assert not [name for name in names if "evil" in name or "debug" in name]
+    torch.jit.load(io.BytesIO(content))
+
+
+def test_a_program_is_checked_again_when_compiled(tmp_path, monkeypatch):
+    emd = write_torchscript(Reader(), tmp_path / "m.emd")
+    content = (tmp_path / "m.ts.pt").read_bytes()
+    unchecked = (content, False)
+    monkeypatch.setattr("attachtrans.models.torchscript.checked_archive", lambda *_: unchecked)
+    with pytest.raises(UntrustedModelError, match="aten::from_file"):
         load_model(emd, device="cpu")
 
 
