@@ -55,6 +55,9 @@ prepare() {
   # gdal-utils asks for GDAL's Python bindings, which build from source; its validator needs none.
   "$venv_python" -m pip install --quiet --disable-pip-version-check \
     --constraint scripts/constraints.txt --no-deps gdal-utils
+  # spandrel asks for torchvision, which is large and not needed (models/upscaler.py).
+  "$venv_python" -m pip install --quiet --disable-pip-version-check \
+    --constraint scripts/constraints.txt --no-deps spandrel einops
   check_opencv
   wanted_stamp >"$stamp"
 }

@@ -7,11 +7,11 @@ Unknown keys are kept in `raw`.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import posixpath
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,13 @@ from attachtrans.models.onnxfile import external_files
 from attachtrans.models.package import (
     MAX_DEFINITION_BYTES,
     FileRef,
+    check_beginning,
     find_definition,
     find_definition_in_folder,
     resolve_model_file,
 )
+from attachtrans.models.recognise import WEIGHT_SUFFIXES, recognise
+from attachtrans.models.scripts import code_files, find_script, imports_arcgis
 
 OUR_FRAMEWORK = "attachtrans"
 SCRIPT_TYPE = "PythonRasterFunction"
@@ -36,7 +39,16 @@ SCRIPT_TYPE = "PythonRasterFunction"
 
 _BUILTIN_FOLDER = Path(__file__).parents[1] / "models_builtin"
 _ARCGIS_SCRIPTS = {"arcgisimagetranslation.py", "arcgissuperresolution.py"}
-_WEIGHT_SUFFIXES = {".pt", ".pth", ".onnx", ".safetensors"}
+_CONFIGURATIONS = {
+    "_cyclegan": "CycleGAN",
+    "_pix2pix": "Pix2Pix",
+    "_pix2pix_hd": "Pix2PixHD",
+    "_superres": "SuperResolution",
+    "_wnet_cgan": "WNet_cGAN",
+    "_climax": "ClimaX",
+}
+"""Types by the module of arcgis.learn that runs them."""
+_MAX_TEXT = 4096
 _MEANINGLESS_KEYS = frozenset(
     {
         "ModelFile",
@@ -97,17 +109,19 @@ class ModelDefinition:
     def read(cls, path_or_json: str | os.PathLike[str]) -> ModelDefinition:
         """The definition in an .emd, a folder or package that holds one, or JSON text.
 
-        Also the name of a built-in model ("sr-x2"), and a TorchScript, ONNX or weights file with
-        an .emd of the same stem beside it.
+        Also the name of a built-in model ("sr-x2"), and a file of weights: with an .emd of the
+        same stem beside it, or without one where `recognise` knows the net and its ranges.
 
         Raises:
             ModelError: not found, unreadable, not one definition, or not a valid one.
         """
         text = os.fspath(path_or_json)
         if text.lstrip().startswith("{"):
-            return _interpret(_parse(text.encode(), "The JSON text"), None)
+            return _interpret(_parse(text.encode("utf-8", "surrogatepass"), "The JSON text"), None)
         path = Path(text)
         file = _find(text)
+        if file is None:
+            return _from_weights(path)
         definition = _interpret(
             _parse(file.read(limit_bytes=MAX_DEFINITION_BYTES), str(file)), file
         )
@@ -136,6 +150,8 @@ class ModelDefinition:
         """
         meaning = {key: self.raw[key] for key in self.raw if key not in _MEANINGLESS_KEYS}
         digest = hashlib.sha256(canonical_json(meaning))
+        if self.model_file is not None:
+            check_beginning(self.model_file)
         for ref in self.weight_files():
             content = hashlib.sha256()
             for chunk in ref.chunks():
@@ -146,9 +162,13 @@ class ModelDefinition:
     def weight_files(self) -> Iterator[FileRef]:
         """The model file, then the files that an ONNX file keeps its tensors in.
 
+        Of a raster function: all files that its code may read.
+
         Raises:
             ModelError: one is missing, or lies outside the model's folder.
         """
+        if self.model_type == SCRIPT_TYPE:
+            yield from code_files(self.file, self.raw)
         if self.model_file is None:
             return
         yield self.model_file
@@ -166,8 +186,8 @@ def canonical_json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _find(text: str) -> FileRef:
-    """The .emd that a user's text leads to."""
+def _find(text: str) -> FileRef | None:
+    """The .emd that a user's text leads to; None for a file of weights without one."""
     path = Path(text)
     if text in builtin_names():
         return FileRef(path=_BUILTIN_FOLDER / f"{text}.emd")
@@ -191,62 +211,74 @@ def _find(text: str) -> FileRef:
         return _find_beside(path)
     raise ModelError(
         f"{path} is not a model: expected a definition (.emd), a package (.dlpk), a folder that "
-        "holds a definition, or a TorchScript or ONNX file with its .emd beside it."
+        f"holds a definition, or a file of weights ({', '.join(sorted(WEIGHT_SUFFIXES))})."
     )
 
 
 def _is_weights(path: Path) -> bool:
-    return path.suffix.lower() in _WEIGHT_SUFFIXES
+    return path.suffix.lower() in WEIGHT_SUFFIXES
 
 
-def _find_beside(weights: Path) -> FileRef:
+def _find_beside(weights: Path) -> FileRef | None:
     """The .emd of the same stem beside a file of weights ("x.emd" for "x.ts.pt" too)."""
-    stems = (weights.stem, weights.stem.removesuffix(".ts"))
-    for stem in stems:
+    for stem in _stems(weights):
         candidate = weights.with_name(f"{stem}.emd")
         if candidate.is_file():
             return FileRef(path=candidate)
-    kind = "ONNX" if weights.suffix.lower() == ".onnx" else "TorchScript"
-    if kind == "TorchScript" and not _is_torchscript(weights):
+    return None
+
+
+def _stems(weights: Path) -> tuple[str, str]:
+    return weights.stem, weights.stem.removesuffix(".ts")
+
+
+def _from_weights(weights: Path) -> ModelDefinition:
+    """The definition that recognised weights imply."""
+    known = recognise(FileRef(path=weights))
+    if known is None:
         raise ModelError(
-            f"{weights} holds weights without their net: give the .emd or .dlpk that belongs to "
-            "it, or export the net to TorchScript or ONNX."
+            f"{weights} holds weights without their net, and they are of none that attachtrans "
+            "knows: give the .emd or .dlpk that belongs to them, or export the net to TorchScript "
+            "or ONNX. (Upscalers are known where spandrel is: pip install attachtrans[upscalers].)"
         )
-    example = {
-        "Framework": OUR_FRAMEWORK,
-        "ModelType": kind,
-        "ModelFile": weights.name,
-        "InputRange": [0, 1],
-        "OutputRange": [0, 1],
-    }
-    raise ModelError(
-        f"{weights} does not say what values it takes and gives. Write a file {stems[-1]}.emd "
-        'beside it and correct the ranges ([0, 255] and "raw" are others); all else is '
-        f"measured:\n{json.dumps(example, indent=4)}"
-    )
-
-
-def _is_torchscript(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(posixpath.basename(name) == "constants.pkl" for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
+    *_, stem = _stems(weights)
+    if "InputRange" not in known:
+        example = {**known, "InputRange": [0, 1], "OutputRange": [0, 1]}
+        raise ModelError(
+            f"{weights} does not say what values it takes and gives. Let attachtrans find out "
+            f"(attachtrans model wrap), or write a file {stem}.emd beside it and correct the "
+            'ranges ([0, 255] and "raw" are others); all else is measured:\n'
+            f"{json.dumps(example, indent=4)}"
+        )
+    raw = {**known, "ModelFile": str(weights.absolute())}
+    return dataclasses.replace(_interpret(raw, None), name=stem)
 
 
 def _parse(content: bytes, where: str) -> dict[str, Any]:
     try:
-        raw = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{where} is not valid JSON in UTF-8: {error}") from error
+        raw = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unambiguous)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ModelError(f"{where} is not valid JSON in UTF-8: {error!s:.300}") from error
     if not isinstance(raw, dict):
         raise ModelError(f"{where} is not a JSON object, so it is no model definition.")
     return raw
 
 
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; readers disagree on which of two equal keys counts."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r:.60} stands twice in one object")
+        found[key] = value
+    return found
+
+
 def _interpret(raw: dict[str, Any], file: FileRef | None) -> ModelDefinition:
     model_type = _model_type(raw)
-    runs = model_type in MODEL_TYPES
+    if model_type == SCRIPT_TYPE and (net := _net_of_script(raw, file)):
+        model_type = net
+    runs = model_type in MODEL_TYPES and model_type != SCRIPT_TYPE
     stats = Normalization(
         a=_stats(raw, "NormalizationStats"), b=_stats(raw, "NormalizationStats_b")
     )
@@ -286,21 +318,46 @@ def _model_type(raw: Mapping[str, Any]) -> str:
     foreign = posixpath.basename(script).lower() not in {"", *_ARCGIS_SCRIPTS}
     if foreign and not framework.lower().startswith("arcgis"):
         return SCRIPT_TYPE
+    names, known = _named_types(raw)
+    if not names:
+        raise ModelError("ModelType is missing in the model definition.")
+    return known or names[-1]
+
+
+def _named_types(raw: Mapping[str, Any]) -> tuple[list[str], str | None]:
+    """The types that the keys of ArcGIS name, and the first of them that is known."""
     # ArcGIS dispatches on ModelName; definitions before 2.0 have only ModelType.
     names = [name for key in ("ModelName", "ModelType") if (name := _text(raw, key))]
     known = [name for name in names if name in MODEL_TYPES or name in NOT_YET]
     arch = _text(raw, "ModelArch")
     if known and known[0] == "SuperResolution" and (arch in MODEL_TYPES or arch in NOT_YET):
-        return arch
-    if not names:
-        raise ModelError("ModelType is missing in the model definition.")
-    return known[0] if known else names[-1]
+        return names, arch
+    return names, known[0] if known else None
+
+
+def _net_of_script(raw: Mapping[str, Any], file: FileRef | None) -> str | None:
+    """The type whose net takes the place of a script that needs arcgis; None for other scripts."""
+    configuration = raw.get("ModelConfiguration")
+    net = _named_types(raw)[1] or (
+        _CONFIGURATIONS.get(configuration) if isinstance(configuration, str) else None
+    )
+    if net is None:
+        return None
+    try:
+        return net if imports_arcgis(find_script(file, raw)) else None
+    except ModelError:  # it will be said when the script is to be run
+        return None
 
 
 def _text(raw: Mapping[str, Any], key: str) -> str | None:
     value = raw.get(key)
     if value is not None and not isinstance(value, str):
         raise ModelError(f"{key} of the model definition is {value!r:.60}: it must be text.")
+    if value is not None and len(value) > _MAX_TEXT:
+        raise ModelError(
+            f"{key} of the model definition is {len(value)} characters long, more than the "
+            f"{_MAX_TEXT} that names and paths may have."
+        )
     return value
 
 

@@ -1,10 +1,13 @@
 """The keys of an .emd with "Framework": "attachtrans", as values.
 
-The .emd is the JSON file that ArcGIS uses for model definitions. For TorchScript files, ONNX files
-and the built-in nets it has these keys (sizes in input pixels):
+The .emd is the JSON file that ArcGIS uses for model definitions. For nets that do not come from
+ArcGIS it has these keys (sizes in input pixels):
 
     Framework       "attachtrans"
-    ModelType       "TorchScript", "ONNX" or "SRNet"
+    ModelType       "ONNX", "TorchScript" or "ExportedProgram": files that hold their own graph;
+                    "ResnetGenerator" or "UnetGenerator": state dicts in the layout of
+                    pytorch-CycleGAN-and-pix2pix; "Upscaler": state dicts that spandrel knows;
+                    "SRNet": the built-in nets
     ModelFile       weights file, relative to the .emd
     InputRange      [low, high]: what full scale of the photo's data type is mapped to, e.g. [0, 1]
                     or [0, 255]; or "raw": the values go in as they are. Required: no look at a net
@@ -21,11 +24,19 @@ and the built-in nets it has these keys (sizes in input pixels):
     ReceptiveField  how far an output pixel looks beyond its own place, Margin included; or
                     "global" for nets with statistics over the tile (instance norm, attention)
     ModelFormat     "NCHW" or "NHWC" (ONNX only)
+    Inputs          {name: value} for inputs besides the image (a strength, a noise level, a
+                    scale): a number, or a list of as many numbers as the input has values. One
+                    number fills an input of any shape, a map of the image's size too. Inputs that
+                    have a value of their own in the graph may be left out
+    Output          name of the output that is the image (ONNX only); by default the first one
+                    with four axes
     ImageHeight, ImageWidth     size of the training tiles (for information)
     Licence, Description        text for `info`
 
-All but the first five are optional: what is absent is measured when the model is loaded
-(`attachtrans.models.probe`, `attachtrans.models.reach`). The least that works is
+All but the first five are optional. Of files with their own graph what is absent is measured when
+the model is loaded (`attachtrans.models.probe`, `attachtrans.models.reach`); of the other types
+the bands, sizes and scale follow from the weights, and stating them changes nothing. Without any
+.emd, `attachtrans.models.recognise` gives these keys. The least that works is
 
     {"Framework": "attachtrans", "ModelType": "ONNX", "ModelFile": "x2.onnx",
      "InputRange": [0, 1], "OutputRange": [0, 1]}
@@ -45,6 +56,9 @@ Range = tuple[float, float]
 
 MAX_SIZE = 1 << 16
 """Largest size, margin, reach or number of bands that a definition may state."""
+
+MAX_INPUT_VALUES = 1 << 12
+"""Most numbers that a definition may state for one input besides the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +164,28 @@ def _range(raw: Mapping[str, Any], key: str) -> Range | None:
     if len(pair) != 2 or not pair[0] < pair[1]:
         raise _wrong(key, value, allowed)
     return pair[0], pair[1]
+
+
+def read_inputs(raw: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Inputs of a definition: the values of each input besides the image; one number is a 1-tuple.
+
+    Raises:
+        ModelError: it is no object of finite numbers or lists of them.
+    """
+    inputs = raw.get("Inputs")
+    if inputs is None:
+        return {}
+    if not isinstance(inputs, dict):
+        raise _wrong("Inputs", inputs, 'an object, for example {"strength": 0.5}')
+    return {name: _values(value, f"Inputs.{name:.40}") for name, value in inputs.items()}
+
+
+def _values(value: object, where: str) -> tuple[float, ...]:
+    entries = value if isinstance(value, list) else [value]
+    if not 1 <= len(entries) <= MAX_INPUT_VALUES:
+        raise _wrong(where, value, f"a number or a list of 1 to {MAX_INPUT_VALUES} numbers")
+    # An input may be a switch, and true is how JSON writes one.
+    return number_list([int(each) if isinstance(each, bool) else each for each in entries], where)
 
 
 def read_enlargement(raw: Mapping[str, Any]) -> float | None:

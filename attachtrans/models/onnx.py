@@ -7,46 +7,28 @@ the model's folder (`attachtrans.models.onnxfile`).
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from attachtrans.errors import ModelError
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
-from attachtrans.models.facts import StatedFacts, read_facts, with_unbounded_reach
+from attachtrans.models.facts import read_facts, with_unbounded_reach
 from attachtrans.models.module import NO_REFERENCE, Reference, as_float
 from attachtrans.models.onnxfile import count_weights, external_files
+from attachtrans.models.onnxports import Port, read_port, with_port
 from attachtrans.models.package import FileRef
 from attachtrans.models.probe import complete_spec
 from attachtrans.models.translator import TranslatorSpec
 
-_DTYPES: dict[str, type[np.floating[Any]]] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-}
 _WARPS = (b"GridSample", b"DeformConv")
 _FATAL = 4
 """Log level: probing makes sessions fail on purpose, and real errors are raised anyway."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """The only input of a graph: its name, its element type and which axis is which.
-
-    shape   of (N, bands, H, W) in this order; None where the graph leaves it open
-    """
-
-    name: str
-    dtype: type[np.floating[Any]]
-    channels_last: bool
-    shape: tuple[int | None, int | None, int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +65,8 @@ def build(
         raise ModelError(f"{definition.name} names no model file.")
     external_files(definition.model_file)
     session = _session(definition.model_file, torch.device("cpu"))
-    port = _port(session, definition)
-    facts = _with_graph(read_facts(definition.raw), port)
+    port = read_port(session, definition.raw, name=definition.name)
+    facts = with_port(read_facts(definition.raw), port)
     if any(operator in definition.model_file.read() for operator in _WARPS):
         facts = with_unbounded_reach(facts)
     weights = count_weights(definition.model_file)
@@ -134,53 +116,7 @@ def _providers(ort: Any, device: torch.device) -> list[Any]:
     )
 
 
-def _port(session: Any, definition: ModelDefinition) -> Port:
-    """The graph's input.
-
-    Raises:
-        ModelError: not exactly one input of floats with four axes.
-    """
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or inputs[0].type not in _DTYPES or len(inputs[0].shape) != 4:
-        found = ", ".join(f"{port.name}: {port.type} {port.shape}" for port in inputs)
-        raise ModelError(
-            f"{definition.name} has the inputs ({found}): attachtrans runs nets with one input, a "
-            "float32 or float16 batch of images with four axes."
-        )
-    known = [size if isinstance(size, int) and size > 0 else None for size in inputs[0].shape]
-    layout = definition.raw.get("ModelFormat")
-    if layout not in {None, "NCHW", "NHWC"}:
-        raise ModelError(f'ModelFormat is {layout!r:.40}: it must be "NCHW" or "NHWC".')
-    few = {1, 2, 3, 4}
-    by_graph = known[3] in few and known[1] not in few
-    channels_last = by_graph if layout is None else layout == "NHWC"
-    order = (0, 3, 1, 2) if channels_last else (0, 1, 2, 3)
-    batch, bands, height, width = (known[axis] for axis in order)
-    return Port(
-        name=inputs[0].name,
-        dtype=_DTYPES[inputs[0].type],
-        channels_last=channels_last,
-        shape=(batch, bands, height, width),
-    )
-
-
-def _with_graph(facts: StatedFacts, port: Port) -> StatedFacts:
-    """Facts with what the graph fixes, where the definition does not state it."""
-    batch, bands, height, width = port.shape
-    size = (width, height) if width and height else None
-    return dataclasses.replace(
-        facts,
-        in_bands=facts.in_bands or bands,
-        fixed_size=facts.fixed_size or size,
-        fixed_batch=facts.fixed_batch or batch,
-    )
-
-
 def _run(session: Any, port: Port, batch: Tensor) -> Tensor:
-    """(N, bands, H, W) float32 on any device -> the graph's first output, there, as NCHW."""
-    axes = (0, 2, 3, 1) if port.channels_last else (0, 1, 2, 3)
-    values = np.ascontiguousarray(batch.permute(axes).cpu().numpy(), dtype=port.dtype)
-    out = torch.from_numpy(session.run(None, {port.name: values})[0])
-    if port.channels_last and out.ndim == 4:
-        out = out.permute(0, 3, 1, 2)
-    return out.float().to(batch.device)
+    """(N, bands, H, W) float32 on any device -> the graph's image, there, as NCHW float32."""
+    (result,) = session.run([port.output], port.feed(batch))
+    return port.take(result).to(batch.device)

@@ -29,8 +29,8 @@ _MAX_NESTING = 64
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-_FLOATS = frozenset({1, 10, 11, 16})
-"""TensorProto.DataType: float, half, double, bfloat16."""
+_WEIGHTS = frozenset({1, 2, 3, 10, 11, 16})
+"""TensorProto.DataType: float, uint8 and int8 (quantised nets), half, double, bfloat16."""
 
 
 def external_files(model: FileRef) -> tuple[FileRef, ...]:
@@ -40,7 +40,7 @@ def external_files(model: FileRef) -> tuple[FileRef, ...]:
         ModelError: no ONNX file; a file that is missing or lies outside the model's folder; or
             external data inside a package, where onnxruntime cannot reach it.
     """
-    names = sorted({name for tensor in _tensors(model) if (name := _location(tensor))})
+    names = sorted({name for name in _locations(model) if name})
     if names and model.member is not None:
         raise ModelError(
             f"{model} keeps its tensors in other files ({names[0]}), which is not possible inside "
@@ -49,22 +49,29 @@ def external_files(model: FileRef) -> tuple[FileRef, ...]:
     folder = model.path.parent.resolve()
     for name in names:
         path = folder / name
-        if posixpath.isabs(name) or not path.resolve().is_relative_to(folder):
+        try:
+            inside, exists = path.resolve().is_relative_to(folder), path.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, links in a circle
+            raise ModelError(f"{model} names a data file that cannot be: {error}") from error
+        if posixpath.isabs(name) or not inside:
             raise ModelError(
                 f'{model} refers to the data file "{name}" outside its folder: refused.'
             )
-        if not path.is_file():
+        if not exists:
             raise ModelError(f"{model} needs the data file {path}, which does not exist.")
     return tuple(FileRef(path=folder / name) for name in names)
 
 
 def count_weights(model: FileRef) -> int:
-    """Number of values in the floating-point tensors of the ONNX file `model`.
+    """Number of values in the tensors of the ONNX file `model` that may be weights.
 
     Raises:
         ModelError: no ONNX file.
     """
-    return sum(_count(tensor) for tensor in _tensors(model))
+    try:
+        return sum(_count(tensor) for tensor in _tensors(model))
+    except (ValueError, IndexError, TypeError) as error:
+        raise ModelError(f"{model} is not a readable ONNX file: {error}") from error
 
 
 def _tensors(model: FileRef) -> list[memoryview]:
@@ -87,27 +94,35 @@ def _walk(message: memoryview, kind: int, nesting: int) -> Iterator[memoryview]:
             yield from _walk(value, leads[number], nesting + 1)
 
 
-def _location(tensor: memoryview) -> str | None:
-    """Path of the file that holds the tensor's values, None when the tensor holds them itself."""
-    for number, value in _fields(tensor):
-        if number == 13 and isinstance(value, memoryview):  # external_data
-            entry = {
-                key: bytes(text) for key, text in _fields(value) if isinstance(text, memoryview)
-            }
-            if entry.get(1) == b"location":
-                return entry.get(2, b"").decode()
-    return None
+def _locations(model: FileRef) -> Iterator[str]:
+    """Paths of the files that hold values of tensors.
+
+    All that a tensor names: readers differ in which one counts where there are several.
+    """
+    try:
+        for tensor in _tensors(model):
+            for number, value in _fields(tensor):
+                if number == 13 and isinstance(value, memoryview):  # external_data
+                    entry = {
+                        key: bytes(text)
+                        for key, text in _fields(value)
+                        if isinstance(text, memoryview)
+                    }
+                    if entry.get(1) == b"location":
+                        yield entry.get(2, b"").decode()
+    except (ValueError, IndexError) as error:
+        raise ModelError(f"{model} is not a readable ONNX file: {error}") from error
 
 
 def _count(tensor: memoryview) -> int:
-    count, is_float = 1, False
+    count, is_weight = 1, False
     for number, value in _fields(tensor):
         if number == 1:  # dims, packed or one by one
             for size in _varints(value) if isinstance(value, memoryview) else [value]:
                 count *= size
         elif number == 2:  # data_type
-            is_float = value in _FLOATS
-    return count if is_float else 0
+            is_weight = value in _WEIGHTS
+    return count if is_weight else 0
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:

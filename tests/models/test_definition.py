@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,7 +85,7 @@ def test_a_bare_file_is_answered_with_a_definition_to_paste(tmp_path):
         ModelDefinition.read(tmp_path / "net.ts.pt")
     emd.write_text(str(caught.value).partition("\n")[2])
     assert ModelDefinition.read(tmp_path / "net.ts.pt").model_type == "TorchScript"
-    (tmp_path / "state.pth").write_bytes(b"a state dict")
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "state.pth")
     with pytest.raises(ModelError, match="without their net"):
         ModelDefinition.read(tmp_path / "state.pth")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attachtrans.errors import ModelError
-from attachtrans.models.facts import number_list, read_facts, whole
+from attachtrans.models.facts import number_list, read_facts, read_inputs, whole
 
 LEAST = {"InputRange": [0, 1], "OutputRange": [0, 255]}
 
@@ -91,3 +91,17 @@ def test_number_lists_are_finite_or_refused(value):
         return
     assert all(math.isfinite(number) for number in numbers)
     assert len(numbers) == len(value)
+
+
+def test_inputs_besides_the_image():
+    stated = {"strength": 0.5, "flag": True, "mean": [1, 2.5]}
+    assert read_inputs({"Inputs": stated}) == {"strength": (0.5,), "flag": (1,), "mean": (1, 2.5)}
+    assert read_inputs({}) == {}
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, "1", None, [], [[1]], {"a": 1}, [None], [0] * 5000, 10**400]
+)
+def test_a_wrong_input_is_named(value):
+    with pytest.raises(ModelError, match=r"Inputs\.strength"):
+        read_inputs({"Inputs": {"strength": value}})
