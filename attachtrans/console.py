@@ -53,6 +53,11 @@ class Bar:
         rate = self._pixels / 1e6 / max(time.monotonic() - self._started, 1e-9)
         self._say(f"{rate:.2f} MP/s")
 
+    def told(self, text: str) -> None:
+        """See `tool.translate.Progress`."""
+        if not self._bar.disable:
+            self.write(text)
+
     def _say(self, text: str) -> None:
         with self._lock:
             if time.monotonic() - self._shown > 0.2 and not self._bar.disable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from attachtrans.infer.tiling import HALO_LIMIT_PX
 if TYPE_CHECKING:
     from attachtrans.models.info import ModelInfo
     from attachtrans.stores.inventory import Inventory, PlaceFacts
+
+_DEEP = " " * 8
 
 
 def inventory_lines(found: Inventory) -> Iterator[str]:
@@ -77,29 +80,78 @@ def _some(keys: list[str], shown: int = 5) -> str:
 
 def model_lines(info: ModelInfo) -> Iterator[str]:
     """Facts of a model and the arguments it takes."""
+    yield from fact_lines(info)
+    yield "  arguments (-a NAME=VALUE), each with its default:"
+    for argument in info.arguments:
+        default = "chosen for you" if argument.default is None else argument.default
+        yield f"    {argument.name} [{default}]: {argument.allowed}"
+        yield from textwrap.wrap(argument.doc, 90, initial_indent=_DEEP, subsequent_indent=_DEEP)
+
+
+def fact_lines(info: ModelInfo) -> Iterator[str]:
+    """Facts of a model, each with its name."""
     yield f"{info.name}: {info.summary}"
     if info.description:
         yield f"  {info.description}"
-    yield f"  file {info.file}"
-    yield f"  {info.in_bands} bands -> {info.out_bands} bands, scale {info.scale:g}"
-    yield f"  {info.parameters:,} parameters, licence: {info.licence or 'not stated'}"
-    if info.receptive_field_px == "global" or info.receptive_field_px > HALO_LIMIT_PX:
-        why = "instance norm, pooling or attention"
-        if info.receptive_field_px != "global":
-            why = f"a pixel sees {info.receptive_field_px} px around it"
-        yield (
-            f"  the result depends on the tile ({why}): overlapping tiles are blended, and the "
-            "report gives the seam ratio"
-        )
-    else:
-        yield (
-            f"  an output pixel sees {info.receptive_field_px} px around its place: tiled and "
-            "untiled results are the same"
-        )
+    for title, fact in _model_facts(info):
+        yield f"  {title:<12} {fact}"
+
+
+def _model_facts(info: ModelInfo) -> Iterator[tuple[str, str]]:
+    yield "type", info.model_type
+    yield "file", info.file
+    if info.weights:
+        yield "weights", f"{info.weights}, {info.weights_bytes / 1e6:.2f} MB"
+    yield "parameters", f"{info.parameters:,}"
+    yield "bands", f"{info.in_bands} -> {info.out_bands}"
+    yield "values", f"{_values(info.in_range)} -> {_values(info.out_range)}"
+    yield "scale", _scale(info)
+    yield "tile", ", ".join(_tile(info))
+    yield "looks", _reach(info)
+    yield "seams", _seams(info)
+    if info.draws_noise:
+        yield "noise", "drawn for each place of the photo; -a seed=N draws another"
+    yield "licence", info.licence or "not stated"
+    yield "fingerprint", info.fingerprint
+
+
+def _values(limits: tuple[float, float] | None) -> str:
+    return "raw" if limits is None else f"{limits[0]:g}..{limits[1]:g}"
+
+
+def _scale(info: ModelInfo) -> str:
+    if info.enlarge is None:
+        return "1, of photos that --scale enlarges before (the definition does not say by what)"
+    before = f", of photos that are enlarged by {info.enlarge:g} before" * (info.enlarge != 1)
+    return f"{info.scale:g}{before}"
+
+
+def _tile(info: ModelInfo) -> Iterator[str]:
     if info.fixed_size:
-        yield f"  takes tiles of {info.fixed_size[0]} x {info.fixed_size[1]} px only"
-    yield f"  fingerprint {info.fingerprint}"
-    yield "  arguments (-a NAME=VALUE):"
-    for argument in info.arguments:
-        default = "" if argument.default is None else f" [{argument.default}]"
-        yield f"    {argument.name}{default}: {argument.allowed}. {argument.doc}"
+        yield f"{info.fixed_size[0]} x {info.fixed_size[1]} px only"
+    else:
+        if info.tile_size:
+            yield f"{info.tile_size} px in training"
+        yield f"at least {info.min_size} px"
+        if info.multiple_of > 1:
+            yield f"multiples of {info.multiple_of}"
+    if info.fixed_batch:
+        yield f"{info.fixed_batch} at a time"
+    if info.margin_px:
+        yield f"{info.margin_px} px lost on each side, which neighbours make up for"
+
+
+def _reach(info: ModelInfo) -> str:
+    if info.receptive_field_px == "global":
+        return "global: at the whole tile, or further than was measured"
+    return f"{info.receptive_field_px} px around each pixel"
+
+
+def _seams(info: ModelInfo) -> str:
+    reach = info.receptive_field_px
+    if reach != "global" and reach <= HALO_LIMIT_PX:
+        return "none: tiled and untiled results are the same"
+    exact = "--seams exact is offered"
+    if not info.exact_seams:
+        exact = f"no --seams exact: {info.no_exact_seams}"
+    return f"overlapping tiles are blended, the report gives the seam ratio; {exact}"

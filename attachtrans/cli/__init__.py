@@ -12,6 +12,7 @@ import click
 from attachtrans import __version__
 from attachtrans.cli.extract import extract
 from attachtrans.cli.info import info
+from attachtrans.cli.model import model
 from attachtrans.cli.options import BAD_USAGE, COULD_NOT_RUN, DONE, INTERRUPTED
 from attachtrans.cli.translate import translate
 from attachtrans.errors import ArgumentError, AttachtransError
@@ -23,6 +24,7 @@ Examples:
   attachtrans translate photos.gpkg --model sr-x2 --output sharp.gpkg:photos
   attachtrans translate photos.gpkg --model sr-x2 --overwrite-attachments
   attachtrans extract photos.gpkg -o photos/
+  attachtrans model info sr-x2
 """
 
 
@@ -80,5 +82,5 @@ def cli(verbose: int) -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-for _command in (translate, info, extract):
+for _command in (translate, info, extract, model):
     cli.add_command(_command)

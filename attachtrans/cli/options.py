@@ -25,6 +25,12 @@ MODEL, OUTPUT, SAFETY, WHERE, WHICH, FILES, SPEED, REPORT = (
     "Running and reporting",
 )
 
+TRUST_CODE = (
+    "Run the Python code that comes with the model (raster functions), in a process of its own "
+    "with limits of time and memory. It may do whatever you may do: give this only for code of "
+    "people you trust."
+)
+
 
 class _Option(click.Option):
     """An option that bears the heading that `--help` shows it under."""

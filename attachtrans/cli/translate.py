@@ -19,6 +19,7 @@ from attachtrans.cli.options import (
     SAFETY,
     SOME_FAILED,
     SPEED,
+    TRUST_CODE,
     Grouped,
     choosing,
     open_report,
@@ -133,7 +134,14 @@ Examples:
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
     show_default=True,
-    help="Arithmetic of the net.",
+    help="Arithmetic of the net. auto: fp32, and on long runs (GPUs: at once) half precision where "
+    "it proves faster and its results the same to 8 bits.",
+)
+@option(
+    SPEED,
+    "--compile",
+    is_flag=True,
+    help="Let torch compile the net first (minutes; for long runs; needs a C++ compiler).",
 )
 @option(
     MODEL,
@@ -144,10 +152,19 @@ Examples:
 @option(
     MODEL,
     "--seams",
-    type=click.Choice(["blend"]),
+    type=click.Choice(["blend", "exact"]),
     default="blend",
     show_default=True,
-    help="How overlapping tiles are joined.",
+    help="Overlapping tiles fade into each other, or statistics are taken over the whole photo, as "
+    "if it were one tile (more memory; large photos may need disk).",
+)
+@option(MODEL, "--trust-code", is_flag=True, help=TRUST_CODE)
+@option(
+    MODEL,
+    "--compat",
+    type=click.Choice(["arcgis-2.4.4", "arcgis-2.4.2"]),
+    help="Tiles, blocks and units as that release of arcgis.learn has them, up to its last cast: "
+    "for comparing. Tiles are as trained, whatever tile_size says; ArcGIS types only.",
 )
 @option(
     MODEL,

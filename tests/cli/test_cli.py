@@ -139,7 +139,7 @@ def test_info_as_json(fixture_copy: Copy) -> None:
 def test_info_takes_the_folder_of_a_model(model: Path) -> None:
     done = run("info", model.parent)
     assert done.returncode == 0, done.stderr
-    assert "scale 2" in done.stdout
+    assert "scale        2\n" in done.stdout
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -35,12 +35,30 @@ def test_a_torchscript_says_what_was_measured(tmp_path):
     assert (info.licence, info.description) == ("MIT (c) somebody", "Blurs.")
 
 
-def test_facts_are_plain_values(tmp_path):
+def test_facts_as_json_are_plain_and_complete(tmp_path):
     info = model_info(ModelDefinition.read(bicubic_x2(tmp_path / "m.emd")))
-    facts = dataclasses.asdict(info)
-    for argument in facts["arguments"]:
-        argument["type"] = argument["type"].__name__
-    assert json.loads(json.dumps(facts))["scale"] == 2
+    facts = json.loads(json.dumps(info.to_json()))
+    assert set(facts) == {field.name for field in dataclasses.fields(info)}
+    assert (facts["scale"], facts["in_range"]) == (2, [0, 1])
+    assert [argument["name"] for argument in facts["arguments"]] == [
+        "batch_size",
+        "padding",
+        "tile_size",
+    ]
+    assert facts["arguments"][0]["type"] == "int"
+    assert facts["weights_bytes"] == (tmp_path / "m.ts.pt").stat().st_size
+
+
+def test_exact_seams_are_offered_where_the_reach_ends_or_the_net_runs_in_stages(tmp_path):
+    bounded = model_info(ModelDefinition.read(bicubic_x2(tmp_path / "m.emd")))
+    assert (bounded.exact_seams, bounded.no_exact_seams) == (True, "")
+    staged = model_info(ModelDefinition.read(cyclegan(tmp_path / "c.emd")))
+    assert staged.receptive_field_px == "global"
+    assert staged.exact_seams
+    opaque = write_torchscript(Half(), tmp_path / "o.emd", ReceptiveField="global")
+    info = model_info(ModelDefinition.read(opaque))
+    assert not info.exact_seams
+    assert info.no_exact_seams
 
 
 def test_types_that_are_not_run_have_no_facts():
