@@ -9,9 +9,13 @@ Learning"; values may arrive as strings.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from attachtrans.errors import ArgumentError
 
@@ -24,6 +28,7 @@ class Argument:
 
     default     None where the engine chooses, which `doc` then explains
     choices     the allowed values, None = any integer from `minimum` on
+    takes       what may be given, in words, where neither of the two says it
     """
 
     name: str
@@ -33,10 +38,13 @@ class Argument:
     minimum: int | None = None
     choices: tuple[str, ...] | None = None
     changes_pixels: bool = True
+    takes: str = ""
 
     @property
     def allowed(self) -> str:
         """What may be given, in words."""
+        if self.takes:
+            return self.takes
         if self.choices is not None:
             return " or ".join(self.choices)
         return f"a whole number from {self.minimum} on"
@@ -119,11 +127,63 @@ class DiffusionArguments(TilingArguments):
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Overlay:
+    """An image that is laid over each photo, edge to edge, as a further raster of a function.
+
+    pixels      (bands, height, width)
+    mask        (height, width), 0 where the image has nothing; None: it is whole
+    """
+
+    pixels: NDArray[Any]
+    mask: NDArray[Any] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the image."""
+        digest = hashlib.sha256(f"{self.pixels.dtype.str} {self.pixels.shape}".encode())
+        digest.update(self.pixels.tobytes())
+        if self.mask is not None:
+            digest.update(self.mask.tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionArguments(TilingArguments):
+    """Arguments of Python raster functions: what they may use, and their own.
+
+    Blocks and their padding are the function's own matter, so the engine's are not offered.
+
+    values      names and values of the function's own arguments, images apart; not checked here
+    images      the names of its rasters besides the photo, and what they are given
+    """
+
+    batch_size: None = field(default=None, init=False)
+    padding: None = field(default=None, init=False)
+    tile_size: None = field(default=None, init=False)
+    code_timeout: int = _integer(
+        "Seconds that the function may take for a block (and for loading, which has ten minutes at "
+        "least) before it is ended and the photo is given up.",
+        minimum=1,
+        default=120,
+        changes_pixels=False,
+    )
+    code_memory: int | None = _integer(
+        "Memory that the function's process may take, in GiB; by default half of the machine's. "
+        "(Not limited on Windows.)",
+        minimum=1,
+        changes_pixels=False,
+    )
+    values: tuple[tuple[str, str], ...] = ()
+    images: tuple[tuple[str, tuple[Overlay, ...]], ...] = ()
+
+
 def describe(arguments: type[TilingArguments]) -> tuple[Argument, ...]:
     """The arguments of a class above, in order of declaration."""
     return tuple(
         Argument(name=f.name, default=cast(int | str | None, f.default), **f.metadata)
         for f in dataclasses.fields(arguments)
+        if f.metadata
     )
 
 
@@ -148,13 +208,52 @@ def parse(arguments: type[TilingArguments], pairs: Pairs, *, model_type: str) ->
     return arguments(**values)  # type: ignore[arg-type]  # checked against the fields just above
 
 
+def function_arguments(pairs: Pairs) -> FunctionArguments:
+    """The arguments of a raster function; its own are kept as they are given, as text or images.
+
+    Raises:
+        ArgumentError: a name given twice, or a value of ours that is not allowed.
+    """
+    ours = {argument.name for argument in describe(FunctionArguments)}
+    limits: list[tuple[str, object]] = []
+    values: dict[str, str] = {}
+    images: dict[str, tuple[Overlay, ...]] = {}
+    for name, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
+        if name in values or name in images:
+            raise ArgumentError(f'The argument "{name}" is given twice.')
+        several = value if isinstance(value, list | tuple) else [value]
+        if name in ours:
+            limits.append((name, value))
+        elif any(isinstance(one, np.ndarray | Overlay) for one in several):
+            images[name] = tuple(_overlay(name, one) for one in several)
+        else:
+            values[name] = str(value)
+    parsed = parse(FunctionArguments, limits, model_type="PythonRasterFunction")
+    return dataclasses.replace(
+        cast(FunctionArguments, parsed), values=tuple(values.items()), images=tuple(images.items())
+    )
+
+
+def _overlay(name: str, value: object) -> Overlay:
+    if isinstance(value, np.ndarray):
+        value = Overlay(pixels=value)
+    if not isinstance(value, Overlay) or value.pixels.ndim != 3 or 0 in value.pixels.shape:
+        raise ArgumentError(f'The argument "{name}": an image is an array (bands, height, width).')
+    return value
+
+
 def pixel_values(arguments: TilingArguments) -> dict[str, int | str | None]:
-    """The values that change pixels, by name."""
-    return {
+    """The values that change pixels, by name; of images their digests."""
+    values = {
         argument.name: getattr(arguments, argument.name)
         for argument in describe(type(arguments))
         if argument.changes_pixels
     }
+    if isinstance(arguments, FunctionArguments):
+        values.update(arguments.values)
+        for name, images in arguments.images:
+            values[name] = ";".join(f"sha256:{image.digest}" for image in images)
+    return values
 
 
 def _value(argument: Argument, value: object) -> int | str:

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from attachtrans.models.arguments import (
     CycleGANArguments,
     DiffusionArguments,
+    FunctionArguments,
     TilingArguments,
 )
+
+COMPATIBILITIES = ("arcgis-2.4.4", "arcgis-2.4.2")
+"""Releases of arcgis.learn that can be followed number by number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +29,10 @@ class ModelType:
     tile_is_trained     whether the result depends on the tile by design, so that the training
                 size of the definition is the right tile size
     draws_noise whether the result depends on noise (diffusion)
+    follows_releases    whether arcgis.learn runs it, by rules that changed from release to release
     enlarges    whether the net repairs photos that were enlarged before by the factor that it was
                 trained for (`ModelDefinition.enlarge`)
+    runs_code   whether it runs Python code that comes with the model
     """
 
     arguments: type[TilingArguments]
@@ -34,7 +40,9 @@ class ModelType:
     summary: str
     tile_is_trained: bool = False
     draws_noise: bool = False
+    follows_releases: bool = False
     enlarges: bool = False
+    runs_code: bool = False
 
 
 MODEL_TYPES: dict[str, ModelType] = {
@@ -43,24 +51,28 @@ MODEL_TYPES: dict[str, ModelType] = {
         builder="attachtrans.models.cyclegan:build",
         summary="ArcGIS CycleGAN: unpaired image translation, both directions",
         tile_is_trained=True,
+        follows_releases=True,
     ),
     "Pix2Pix": ModelType(
         arguments=TilingArguments,
         builder="attachtrans.models.pix2pix:build",
         summary="ArcGIS Pix2Pix: paired image translation",
         tile_is_trained=True,
+        follows_releases=True,
     ),
     "Pix2PixHD": ModelType(
         arguments=TilingArguments,
         builder="attachtrans.models.pix2pixhd:build",
         summary="ArcGIS Pix2PixHD: paired image translation, pictures from label maps",
         tile_is_trained=True,
+        follows_releases=True,
     ),
     "SuperResolution": ModelType(
         arguments=TilingArguments,
         builder="attachtrans.models.superresolution:build",
         summary="ArcGIS super-resolution (U-Net)",
         tile_is_trained=True,
+        follows_releases=True,
         enlarges=True,
     ),
     "SR3": ModelType(
@@ -68,6 +80,7 @@ MODEL_TYPES: dict[str, ModelType] = {
         builder="attachtrans.models.sr3:build",
         summary="ArcGIS super-resolution by diffusion (SR3)",
         tile_is_trained=True,
+        follows_releases=True,
         draws_noise=True,
         enlarges=True,
     ),
@@ -76,6 +89,7 @@ MODEL_TYPES: dict[str, ModelType] = {
         builder="attachtrans.models.sr3:build",
         summary="ArcGIS super-resolution by diffusion (SR3, transformer)",
         tile_is_trained=True,
+        follows_releases=True,
         draws_noise=True,
         enlarges=True,
     ),
@@ -84,6 +98,7 @@ MODEL_TYPES: dict[str, ModelType] = {
         builder="attachtrans.models.sr3:build",
         summary="ArcGIS super-resolution by diffusion (SR3 on wavelets)",
         tile_is_trained=True,
+        follows_releases=True,
         draws_noise=True,
         enlarges=True,
     ),
@@ -92,10 +107,38 @@ MODEL_TYPES: dict[str, ModelType] = {
         builder="attachtrans.models.torchscript:build",
         summary="TorchScript file, described by an .emd",
     ),
+    "ExportedProgram": ModelType(
+        arguments=TilingArguments,
+        builder="attachtrans.models.exported:build",
+        summary="exported program (.pt2 of torch.export.save), described by an .emd",
+    ),
     "ONNX": ModelType(
         arguments=TilingArguments,
         builder="attachtrans.models.onnx:build",
         summary="ONNX file, described by an .emd",
+    ),
+    "ResnetGenerator": ModelType(
+        arguments=TilingArguments,
+        builder="attachtrans.models.junyanz:build",
+        summary="CycleGAN or pix2pix generator (ResNet) of pytorch-CycleGAN-and-pix2pix",
+        tile_is_trained=True,
+    ),
+    "UnetGenerator": ModelType(
+        arguments=TilingArguments,
+        builder="attachtrans.models.junyanz:build",
+        summary="pix2pix generator (U-Net) of pytorch-CycleGAN-and-pix2pix",
+        tile_is_trained=True,
+    ),
+    "Upscaler": ModelType(
+        arguments=TilingArguments,
+        builder="attachtrans.models.upscaler:build",
+        summary="upscaler or restoration checkpoint (ESRGAN, SwinIR, SPAN, ...), by spandrel",
+    ),
+    "PythonRasterFunction": ModelType(
+        arguments=FunctionArguments,
+        builder="attachtrans.models.rasterfunction:build",
+        summary="Python raster function: runs code of its own, with --trust-code only",
+        runs_code=True,
     ),
     "SRNet": ModelType(
         arguments=TilingArguments,

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from attachtrans.errors import ArgumentError, ModelError
 from attachtrans.models.arguments import CycleGANArguments, TilingArguments
 from attachtrans.models.definition import ModelDefinition
-from attachtrans.models.domains import Rescaled, domain_a, domain_b, require_spread
+from attachtrans.models.domains import (
+    Rescaled,
+    as_in_reference,
+    domain_a,
+    domain_b,
+    require_spread,
+)
 from attachtrans.models.facts import whole
 from attachtrans.models.module import NO_REFERENCE, ModuleTranslator, Reference, place
 from attachtrans.models.translator import TranslatorSpec
@@ -98,7 +104,6 @@ def build(
         ModelError: weights or statistics are missing, damaged or do not fit together.
         ArgumentError: arguments of another model type.
     """
-    del reference  # the same in every release since 2.0
     if not isinstance(arguments, CycleGANArguments):
         raise ArgumentError(f"CycleGAN models take CycleGANArguments, not {type(arguments)}.")
     if definition.model_file is None:
@@ -107,9 +112,17 @@ def build(
     net, channels = _load_generator(
         load_state_dict(definition.model_file), "G_B" if forward else "G_A"
     )
-    a = domain_a(definition, channels, bands=whole(definition.raw, "n_channel_rev", minimum=1))
+    a = domain_a(
+        definition,
+        channels,
+        bands=whole(definition.raw, "n_channel_rev", minimum=1),
+        extracts=forward or reference.compat is None,
+    )
     b = domain_b(definition, channels)
     source, target = (a, b) if forward else (b, a)
+    if reference.compat is not None:  # the same in every release since 2.0
+        stats = definition.normalization
+        source = as_in_reference(definition, source, stats.a if forward else stats.b)
     require_spread(source, definition.name)
     module = Rescaled(net, channels=channels, source=source, target=target)
     spec = TranslatorSpec(

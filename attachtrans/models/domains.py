@@ -107,6 +107,25 @@ def domain_b(definition: ModelDefinition, channels: int) -> Domain:
     return _domain(_first(bands, stats, channels), stats, channels)
 
 
+def as_in_reference(definition: ModelDefinition, source: Domain, known: Stats | None) -> Domain:
+    """A source as arcgis.learn takes it: its bands as they come, by the statistics of ExtractBands.
+
+    There ExtractBands picks statistics and no bands, in both directions of a CycleGAN, and a raster
+    of other bands than those is an error.
+
+    Args:
+        definition: of an ArcGIS image translation model.
+        source: the domain that the net is given.
+        known: its statistics.
+    """
+    extract, count = definition.raw.get("ExtractBands"), len(source.used)
+    picked = () if extract is None else _extracted(extract, None)
+    ranges = source.ranges
+    if known and len(picked) == count and max(picked) < len(known):
+        ranges = tuple(known[band] for band in picked)
+    return Domain(raster_bands=count, used=tuple(range(count)), ranges=ranges)
+
+
 def require_spread(source: Domain, name: str) -> None:
     """Refuse statistics by which values cannot be normalised.
 

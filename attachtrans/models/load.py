@@ -11,16 +11,18 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, AttachtransError, ModelError
 from attachtrans.models.arguments import Pairs, TilingArguments
 from attachtrans.models.catalog import MODEL_TYPES
 from attachtrans.models.definition import ModelDefinition
-from attachtrans.models.job import require_runnable, resolve_arguments
+from attachtrans.models.job import require_release, require_runnable, resolve_arguments
 from attachtrans.models.module import NO_REFERENCE, LoadedModel, Reference, pick_device
 from attachtrans.models.translator import Translator, TranslatorSpec
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-COMPATIBILITIES = ("arcgis-2.4.4", "arcgis-2.4.2")
+
+_DAMAGED = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError)
+"""What PyTorch raises where sizes that are read from damaged weights make no net."""
 
 Builder = Callable[[ModelDefinition, TilingArguments, torch.device, Reference], LoadedModel]
 
@@ -74,11 +76,12 @@ def load_model(
         precision: "auto" leaves it to the caller of the translator; "fp32", "bf16" and "fp16" are
             kept whatever the caller does.
         compat: the release of arcgis.learn whose units and rules are wanted, defects included,
-            for checking; None = ours. Only the ArcGIS types know releases, and CycleGAN computes
-            the same in all of them.
+            for checking; None = ours. For the ArcGIS types only; CycleGAN computes the same in
+            all releases.
         noise: recorded draws in order, each (N, channels, H, W), for checking diffusion nets.
-        trust_code: whether Python code that comes with a model may run; no type of this release
-            needs it.
+        trust_code: whether Python code that comes with a model may run (raster functions), in a
+            process of its own that ends with the translator. No sandbox: it may do whatever its
+            user may do. `precision` is the code's own matter.
 
     Raises:
         ArgumentError: a parameter or an argument that is not allowed, or a device that is not here.
@@ -86,17 +89,17 @@ def load_model(
         ModelError: the definition or the weights are wrong.
     """
     _require_one_of("precision", precision, PRECISIONS)
-    if compat is not None:
-        _require_one_of("compat", compat, COMPATIBILITIES)
     if not isinstance(definition, ModelDefinition):
         definition = ModelDefinition.read(definition)
     require_runnable(definition, trust_code=trust_code)
+    if compat is not None:
+        require_release(definition, compat)
     if noise is not None and not MODEL_TYPES[definition.model_type].draws_noise:
         raise ArgumentError(f"noise: models of the type {definition.model_type} draw none.")
     if not isinstance(arguments, TilingArguments):
-        arguments = resolve_arguments(definition, arguments or ())
+        arguments = resolve_arguments(definition, arguments or (), trust_code=trust_code)
     model = build(definition, arguments, device, Reference(compat=compat, noise=noise))
-    if precision == "auto":
+    if precision == "auto" or MODEL_TYPES[definition.model_type].runs_code:
         return model
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     return FixedPrecision(inner=model, dtype=dtypes[precision])
@@ -116,7 +119,20 @@ def build(
     """
     module, _, function = MODEL_TYPES[definition.model_type].builder.partition(":")
     builder = cast(Builder, getattr(importlib.import_module(module), function))
-    return builder(definition, arguments, pick_device(device), reference)
+    place = pick_device(device)
+    try:
+        return builder(definition, arguments, place, reference)
+    except AttachtransError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{definition.name} does not fit into the memory of the device {place}: {error}"
+        ) from error
+    except _DAMAGED as error:
+        raise ModelError(
+            f"{definition.name} cannot be built from its definition and its weights: "
+            f"{error!s:.300}"
+        ) from error
 
 
 def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

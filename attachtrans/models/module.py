@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from attachtrans.errors import ArgumentError
+from attachtrans.models.stages import with_stages
 from attachtrans.models.translator import TranslatorSpec
 
 
@@ -65,6 +67,21 @@ class ModuleTranslator:
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
+    def compiled(self) -> ModuleTranslator:
+        """See `CompilableTranslator`. Each shape of a batch is compiled by itself.
+
+        Raises:
+            ArgumentError: a TorchScript program, which torch leaves as it is.
+        """
+        if any(isinstance(part, torch.jit.ScriptModule) for part in self.module.modules()):
+            raise ArgumentError(
+                "--compile: a TorchScript file brings its own compiler: leave --compile out"
+            )
+        # Half of what there is to gain lies in weights that are laid out once and for all.
+        compiled = torch.compile(self.module, dynamic=False, options={"freezing": True})
+        module = cast(nn.Module, compiled)
+        return dataclasses.replace(self, module=module)
+
     def __call__(self, batch: Tensor, positions: Tensor | None = None) -> Tensor:
         """See `Translator`. A uint8 batch is taken as 8-bit pixels, whatever the range."""
         del positions
@@ -73,11 +90,15 @@ class ModuleTranslator:
 
 
 def place(module: nn.Module, spec: TranslatorSpec, device: torch.device) -> ModuleTranslator:
-    """A module of convolutions on a device, in the memory layout that suits it there."""
+    """A module of convolutions on a device, in the memory layout that suits it there.
+
+    The spec gets the net's stages, where it has them.
+    """
     if device.type == "cuda":
         # Tensor cores want this layout; on the CPU it gains nothing for these nets (measured).
         nn.utils.convert_conv2d_weight_memory_format(module, torch.channels_last)
-    return ModuleTranslator(module=module.to(device), spec=spec, device=device)
+    module = module.to(device)
+    return ModuleTranslator(module=module, spec=with_stages(spec, module), device=device)
 
 
 def as_float(batch: Tensor, in_range: tuple[float, float] | None) -> Tensor:

@@ -24,10 +24,17 @@ from attachtrans.errors import InferenceError, ModelError
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.cyclegan import Norm, ResidualBlock
 from attachtrans.models.definition import ModelDefinition
-from attachtrans.models.domains import Rescaled, domain_a, domain_b, require_spread
+from attachtrans.models.domains import (
+    Rescaled,
+    as_in_reference,
+    domain_a,
+    domain_b,
+    require_spread,
+)
 from attachtrans.models.extent import Extent
 from attachtrans.models.facts import number_list, whole
 from attachtrans.models.module import NO_REFERENCE, ModuleTranslator, Reference, place
+from attachtrans.models.tracing import place_by_place
 from attachtrans.models.translator import TranslatorSpec
 from attachtrans.models.weights import fill, load_state_dict, part_of, shape_of
 
@@ -167,6 +174,12 @@ class FromLabels(nn.Module):
         Raises:
             InferenceError: a value that is no class of the model.
         """
+        hot = place_by_place(self._one_hot, labels, channels=self.channels, label="classes")
+        y: Tensor = self.net(hot)
+        return (y.float() / 2 + 0.5) * self.full_scale
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        """(N, 1, H, W) class values -> (N, channels, H, W), 1 in the channel of the class."""
         values = labels[:, 0].float()
         index = values.clone()
         for number, value in enumerate(self.classes):
@@ -179,8 +192,7 @@ class FromLabels(nn.Module):
                 f"of the model; its classes are {[f'{float(value):g}' for value in self.classes]}."
             )
         hot = functional.one_hot(index.long(), self.channels).movedim(-1, 1)
-        y: Tensor = self.net(hot.to(self.classes.dtype))
-        return (y.float() / 2 + 0.5) * self.full_scale
+        return hot.to(self.classes.dtype)
 
 
 def build(
@@ -210,6 +222,8 @@ def build(
         multiple_of = math.lcm(plan.multiple_of, _LABEL_MULTIPLE_OF)
     else:
         source = domain_a(definition, plan.bands)
+        if reference.compat is not None:
+            source = as_in_reference(definition, source, definition.normalization.a)
         require_spread(source, definition.name)
         target = domain_b(definition, plan.bands_out)
         module = Rescaled(net, channels=plan.bands, source=source, target=target)

@@ -161,25 +161,28 @@ def build(
         )
     if definition.model_file is None:
         raise ModelError(f"{definition.name} names no model file.")
-    if definition.model_type == "SR3_Wavelet" and reference.compat == "arcgis-2.4.2":
+    state = load_state_dict(definition.model_file)
+    arch = _architecture(state, definition)
+    if arch == "SR3_Wavelet" and reference.compat == "arcgis-2.4.2":
         raise ArgumentError('compat is "arcgis-2.4.2", which did not know SR3_Wavelet models.')
-    facts = read_facts(definition.raw, definition.model_type)
-    net = load_net(definition, facts, reference, load_state_dict(definition.model_file))
-    wavelet = definition.model_type == "SR3_Wavelet"
-    steps = plan_steps(facts, arguments, compat=reference.compat, full_variance=wavelet)
+    facts = read_facts(definition.raw, arch)
+    net = load_net(definition, facts, reference, state)
+    steps = plan_steps(
+        facts, arguments, compat=reference.compat, full_variance=arch == "SR3_Wavelet"
+    )
     draws = reference.noise
     if device.type == "cuda":
         nn.utils.convert_conv2d_weight_memory_format(net, torch.channels_last)
-    photos = not facts.multispectral and net.bands == 3
+    eight_bits = not facts.multispectral and net.bands == 3
+    source = _per_band(None if eight_bits else facts.source, net.bands)
+    target = _per_band(facts.target, net.bands)
+    low, high = _span(target)
+    fitting = EIGHT_BITS[0] <= low and high <= EIGHT_BITS[1]
     return DiffusionTranslator(
         net=net.to(device),
-        spec=_spec(net, facts.target, photos=photos and reference.compat is None),
+        spec=_spec(net, target, photos=eight_bits and fitting and reference.compat is None),
         device=device,
-        units=_units(
-            _per_band(None if photos else facts.source, net.bands),
-            _per_band(facts.target, net.bands),
-            device,
-        ),
+        units=_units(source, target, device),
         steps=steps,
         noise=PlaceNoise(arguments.seed) if draws is None else RecordedNoise(draws),
         sharpens=reference.compat == "arcgis-2.4.4",
@@ -192,22 +195,24 @@ def load_net(
     """The net that the weights show, filled with them (it may be on the meta device, like them).
 
     Raises:
-        ModelError: they are no weights of a net of the definition's type, or not those alone.
+        ModelError: they are no weights of such a net, or not those alone.
     """
+    arch = _architecture(state, definition)
     own = {
         name: tensor
         for name, tensor in state.items()
         if name not in _BUFFERS and not name.startswith(_FILTERS)
     }
     net: DiffusionNet
-    if definition.model_type == "SR3_Wavelet":
+    if arch == "SR3_Wavelet":
         net = wavelet_like(own, groups=facts.norm_groups)
     else:
         # What has another prefix stays as it is, and is refused when the net is filled.
         own = {name.removeprefix("denoise_fn."): tensor for name, tensor in own.items()}
-        if definition.model_type == "SR3_UViT":
-            swapped = learn_version(definition.raw) >= _SWAPPED
-            if reference.compat is not None:
+        if arch == "SR3_UViT":
+            if reference.compat is None:
+                swapped = learn_version(definition.raw) >= _SWAPPED
+            else:
                 swapped = reference.compat == "arcgis-2.4.4"
             net = uvit_like(own, heads=facts.num_heads, condition_first=swapped)
             if definition.tile_size not in (None, net.edge):
@@ -221,11 +226,26 @@ def load_net(
     return net
 
 
-def _spec(
-    net: DiffusionNet, target: tuple[BandRange, ...] | None, *, photos: bool
-) -> TranslatorSpec:
+def _architecture(state: Mapping[str, Tensor], definition: ModelDefinition) -> str:
+    """The ModelArch of the weights, whatever the definition says; its own where they show none.
+
+    Raises:
+        ModelError: they are of the super-resolution U-Net, which takes other arguments.
+    """
+    if "layers.0.0.weight" in state:
+        raise ModelError(
+            f'The weights of {definition.name} are of a U-Net: its ModelArch must be "UNet", not '
+            f'"{definition.model_type}".'
+        )
+    if "dwsr.convs.0.weight" in state:
+        return "SR3_Wavelet"
+    if "denoise_fn.patch_embedx.proj.weight" in state:
+        return "SR3_UViT"
+    return "SR3" if "denoise_fn.downs.0.weight" in state else definition.model_type
+
+
+def _spec(net: DiffusionNet, target: tuple[BandRange, ...], *, photos: bool) -> TranslatorSpec:
     """What the engine knows; `photos`: values are brought to 0..255, else they go in as are."""
-    ranges = target or (EIGHT_BITS,)
     multiple = net.multiple_of
     # One value per group has no statistics, and sharpening reflects by its reach.
     least = max(2 * multiple, _SHARPEN_REACH + 1)
@@ -233,12 +253,18 @@ def _spec(
         in_bands=net.bands,
         out_bands=net.bands,
         in_range=EIGHT_BITS if photos else None,
-        out_range=(min(low for low, _ in ranges), max(high for _, high in ranges)),
+        # A photo's values mean the same in the result, so a narrower range is not stretched.
+        out_range=EIGHT_BITS if photos else _span(target),
         multiple_of=multiple,
         min_size=net.edge or -(-least // multiple) * multiple,
         fixed_size=None if net.edge is None else (net.edge, net.edge),
         receptive_field_px=None,
+        no_stages="it is a diffusion net: at each of many steps it looks at all of a tile",
     )
+
+
+def _span(ranges: tuple[BandRange, ...]) -> BandRange:
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def _units(

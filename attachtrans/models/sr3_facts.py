@@ -21,7 +21,6 @@ _HEADS = 12
 _SIZES = {
     "inner_channel": 4096,
     "norm_groups": 4096,
-    "attn_res": 65_536,
     "res_blocks": 64,
     "patch_size": 1024,
     "embed_dim": 16_384,
@@ -78,7 +77,7 @@ def read_facts(raw: Mapping[str, Any], model_type: str) -> Facts:
         schedule=_schedule(kwargs, sizes["n_timestep"] or 1000),
         source=_ranges(raw, "image_stats"),
         target=_ranges(raw, "image_stats2"),
-        multispectral=raw.get("is_multispec") is True,
+        multispectral=bool(raw.get("is_multispec")),
     )
 
 
@@ -119,11 +118,12 @@ def plan_steps(
 
 
 def _schedule(kwargs: Mapping[str, Any], steps: int) -> Schedule:
-    name = kwargs.get("schedule", "linear")
+    stated = {key: value for key, value in kwargs.items() if value is not None}
+    name = stated.get("schedule", "linear")
     if name not in SCHEDULES:
         raise _wrong("schedule", name, f"one of {', '.join(SCHEDULES)}")
     start, end = (
-        number_list([kwargs.get(key, default)], f"Kwargs.{key}")[0]
+        number_list([stated.get(key, default)], f"Kwargs.{key}")[0]
         for key, default in (("linear_start", 1e-6), ("linear_end", 1e-2))
     )
     if not 0 <= start <= 1 or not 0 < end <= 1:

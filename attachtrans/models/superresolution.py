@@ -68,12 +68,18 @@ def build(
     if definition.model_file is None:
         raise ModelError(f"{definition.name} names no model file.")
     state = load_state_dict(definition.model_file)
+    if any(name.startswith("denoise_fn.") for name in state):
+        raise ModelError(
+            f"The weights of {definition.name} are of a diffusion net: its ModelArch must be "
+            '"SR3", "SR3_UViT" or "SR3_Wavelet".'
+        )
     net, plan = dynamicunet.read_unet(state, what="The weights of the super-resolution net")
     bands, bands_out = plan.encoder.bands, plan.bands_out
-    in_range = out_range = None
+    in_range = out_range = usual_range = None
     if definition.raw.get("is_multispec") or (bands, bands_out) != (3, 3):
         source = _moments(definition, "image_stats", bands)
         target = _moments(definition, "image_stats2", bands_out)
+        usual_range = min(target[0]), max(target[0])
     elif reference.compat is None:
         source = target = _rgb(_FULL_SCALE)
         in_range = out_range = (0.0, _FULL_SCALE)
@@ -85,6 +91,7 @@ def build(
         out_bands=bands_out,
         in_range=in_range,
         out_range=out_range,
+        usual_range=usual_range,
         multiple_of=dynamicunet.MULTIPLE_OF,
         min_size=dynamicunet.MULTIPLE_OF,
         receptive_field_px=plan.receptive_field_px,

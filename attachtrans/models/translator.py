@@ -2,12 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from attachtrans.types import Size
+
+
+class Region(NamedTuple):
+    """A rectangle of whole pixels of some value of a net."""
+
+    rows: range
+    cols: range
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """(rows, cols), for indexing the last two axes of a tensor."""
+        return slice(self.rows.start, self.rows.stop), slice(self.cols.start, self.cols.stop)
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return len(self.rows) * len(self.cols)
+
+
+class Shape(NamedTuple):
+    """Of a value that a net computes of one whole image."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def region(self) -> Region:
+        """All of it."""
+        return Region(range(self.height), range(self.width))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """Mean and biased variance of each channel over a whole image: (C,) float32, on the device."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+Read = Callable[[int, Region], Tensor]
+"""read(number, region) -> (1, C, rows, cols) of that value, not to be written to."""
+
+
+class Part(Protocol):
+    """A local part of a net at one image size: it gives one value, any region of it at a time.
+
+    Values are numbered: 0 is the image in source units, n the value of the nth part.
+
+    shape       of its value
+    kept        whether later parts read its value
+    counted     whether later parts need the moments of its value
+    reads       numbers of the values that it reads, all of which are kept
+    work        multiply-adds, about, for all of it
+    """
+
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def kept(self) -> bool: ...
+
+    @property
+    def counted(self) -> bool: ...
+
+    @property
+    def reads(self) -> tuple[int, ...]: ...
+
+    @property
+    def work(self) -> float: ...
+
+    def scratch_bytes(self, region: Region) -> int:
+        """Memory that computing this region takes for a while, about."""
+        ...
+
+    def compute(self, region: Region, read: Read, moments: Mapping[int, Moments]) -> Tensor:
+        """(1, channels, rows, cols) float32 of its value.
+
+        moments     of every counted value, by number
+        """
+        ...
+
+
+class Stages(Protocol):
+    """How a net is run over a whole image in local parts, with statistics of all of it between."""
+
+    def parts(self, size: Size) -> Sequence[Part]:
+        """In the order in which they are to be run; the last one gives the net's result.
+
+        size    of the image, with what is filled in to suit the net
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +116,8 @@ class TranslatorSpec:
                 are taken as 0..1 and multiplied by 255. None: values go in raw, whatever the type
                 (ArcGIS types with statistics, SAR amplitudes)
     out_range   (low, high) of the values the call gives, None when unbounded
+    usual_range (low, high) that values without bounds lie about: an integer type that holds both
+                is kept, and clips what goes beyond it; None = nobody knows
     scale       output pixels per input pixel along an axis; not necessarily an integer
     multiple_of width and height of a tile must be multiples of this
     min_size    smallest width and height of a tile
@@ -29,13 +127,16 @@ class TranslatorSpec:
     receptive_field_px  how far, in input pixels, an output pixel sees beyond its own place (the
                 exact halo on one side, margin_px included); None = unbounded or depends on the
                 tile (instance norm, global pooling, attention)
-    stages      how a net with whole-image statistics is run in parts; None = not offered
+    stages      how the net is run over a whole image with statistics of all of it; None = it
+                cannot be, for the reason in `no_stages`
+    no_stages   why there are none, as a clause
     """
 
     in_bands: int
     out_bands: int
     in_range: tuple[float, float] | None
     out_range: tuple[float, float] | None
+    usual_range: tuple[float, float] | None = None
     scale: float = 1.0
     multiple_of: int = 1
     min_size: int = 1
@@ -43,7 +144,8 @@ class TranslatorSpec:
     fixed_batch: int | None = None
     margin_px: int = 0
     receptive_field_px: int | None = None
-    stages: Sequence[object] | None = None
+    stages: Stages | None = field(default=None, compare=False, repr=False)
+    no_stages: str = field(default="what happens inside it is not known", compare=False)
 
 
 class Translator(Protocol):
@@ -96,4 +198,31 @@ class StepwiseTranslator(Translator, Protocol):
 
     def finish(self, latent: Tensor, condition: Tensor) -> Tensor:
         """What the call gives, from the last latents."""
+        ...
+
+
+@runtime_checkable
+class CompilableTranslator(Translator, Protocol):
+    """A translator whose net torch may be able to compile."""
+
+    def compiled(self) -> Translator:
+        """The same net, which torch compiles when it is first called; the weights are shared."""
+        ...
+
+
+@runtime_checkable
+class AdaptiveTranslator(Translator, Protocol):
+    """A translator whose facts depend on the image, and which wants to know where it is opaque."""
+
+    def adapted(
+        self, image: NDArray[Any], mask: NDArray[Any] | None, stop: threading.Event
+    ) -> Translator:
+        """The translator of one image, to be called with tiles of that image and their positions.
+
+        image   (bands, height, width), as it was submitted
+        mask    (height, width), 0 where the image is transparent; None where it has no alpha
+        stop    once it is set, calls may end with an error
+
+        Raises InferenceError when this image cannot be translated, ModelError when no image can.
+        """
         ...

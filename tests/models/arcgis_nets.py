@@ -174,9 +174,3 @@ def reach_of(
     assert not spoiled[:, 0].any()
     assert not spoiled[:, -1].any()
     return max(int(place.abs().max()) for place in places)
-
-
-def vector_cases(folder: Path) -> dict[str, dict[str, int]]:
-    """Arguments of the recorded cases, by id."""
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return {case["id"]: case["scalars"] for case in run["cases"]}

@@ -26,48 +26,6 @@ def photo(bands, size=32):
     return torch.randint(0, 256, (1, bands, size, size), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_reproduces_the_reference_vectors(shared, direction):
-    folder = shared / "arcgis" / "cyclegan_rgb"
-    translator = load_model(
-        folder / "cyclegan_rgb.dlpk", arguments={"direction": direction}, device="cpu"
-    )
-    with np.load(folder / "io.npz") as vectors:
-        out = run(translator, vectors[f"{direction}_tile_in"]).numpy()
-        assert np.abs(out - vectors[f"{direction}_tile_out"]).max() < 1e-5 * 255
-
-
-@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_reproduces_the_reference_blocks(shared, direction):
-    infer = pytest.importorskip("attachtrans.infer.block")
-    folder = shared / "arcgis" / "cyclegan_rgb"
-    cases = json.loads((folder / "run.json").read_text())["cases"]
-    scalars = next(case["scalars"] for case in cases if case["id"] == direction)
-    translator = load_model(
-        folder / "cyclegan_rgb.dlpk", arguments={"direction": direction}, device="cpu"
-    )
-    with np.load(folder / "io.npz") as vectors:
-        out = infer.translate_block(
-            translator,
-            vectors[f"{direction}_block_in"],
-            padding=int(scalars["padding"]),
-            batch_size=int(scalars["batch_size"]),
-        )
-        assert np.abs(out - vectors[f"{direction}_block_out"]).max() < 5e-5 * 255
-
-
-def test_layers_have_the_numbers_of_the_full_size_model(shared):
-    spec = json.loads((shared / "arcgis/specs/cyclegan_3band_9blocks.json").read_text())
-    expected = {
-        name.removeprefix("G_B."): tuple(shape)
-        for name, (_, shape) in dict(spec["keys"]).items()
-        if name.startswith("G_B.")
-    }
-    with torch.device("meta"):
-        net = generator(3, 64, 9)
-    assert {name: tuple(value.shape) for name, value in net.state_dict().items()} == expected
-
-
 def test_spec(tmp_path):
     keys = {"NormalizationStats_b": stats(3, -28.0, 9.0)}
     spec = load_model(cyclegan(tmp_path / "m.emd", **keys), device="cpu").spec
@@ -155,6 +113,71 @@ def test_extract_bands_pick_pixels_and_statistics(tmp_path):
     assert torch.equal(run(picked, pixels), run(plain, pixels[:, [3, 1, 0]]))
 
 
+RANGED = {
+    "band_min_values": [0.0, 10.0, 20.0, 30.0],
+    "band_max_values": [100.0, 110.0, 140.0, 150.0],
+}
+
+
+@pytest.mark.parametrize("compat", ["arcgis-2.4.4", "arcgis-2.4.2"])
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_extract_bands_of_the_reference_pick_statistics_only(tmp_path, direction, compat):
+    """Written from the formulas: the pixels come as they are, whatever ExtractBands says."""
+    picked, target = [3, 1, 0], {key: values[:3] for key, values in RANGED.items()}
+    keys = {"ExtractBands": picked, "NormalizationStats": RANGED, "NormalizationStats_b": target}
+    emd = cyclegan(tmp_path / "m.emd", **keys)
+    model = load_model(emd, arguments={"direction": direction}, device="cpu", compat=compat)
+    assert (model.spec.in_bands, model.spec.out_bands) == (3, 3)
+    forward = direction == "AtoB"
+    # B has three bands, so ExtractBands fits its statistics only where they name those.
+    order = picked if forward else [0, 1, 2]
+    low, high = (
+        torch.tensor([RANGED[key][band] for band in order], dtype=torch.float64).reshape(1, 3, 1, 1)
+        for key in ("band_min_values", "band_max_values")
+    )
+    out_low, out_high = (
+        torch.tensor(RANGED[key][:3]).reshape(1, 3, 1, 1)
+        for key in ("band_min_values", "band_max_values")
+    )
+    net, prefix = generator(3, 4, 1), "G_B." if forward else "G_A."
+    state = torch.load(tmp_path / "m.pth", weights_only=True)
+    net.load_state_dict(
+        {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    )
+    pixels = photo(3)
+    with torch.inference_mode():
+        y = net((-1 + 2 * (pixels.double() - low) / (high - low)).float())
+    expected = (y + 1) / 2 * (out_high - out_low) + out_low
+    assert torch.allclose(run(model, pixels), expected, rtol=0, atol=1e-3)
+
+
+def test_the_reference_indexes_the_statistics_of_whatever_comes_in(tmp_path):
+    stated = {"NormalizationStats_b": {key: values[:3] for key, values in RANGED.items()}}
+    keys = {"ExtractBands": [2, 1, 0], **stated}
+    options = {"arguments": {"direction": "BtoA"}, "device": "cpu"}
+    model = load_model(cyclegan(tmp_path / "m.emd", **keys), compat="arcgis-2.4.4", **options)
+    turned = {key: values[2::-1] for key, values in RANGED.items()}
+    plain = load_model(cyclegan(tmp_path / "n.emd", NormalizationStats_b=turned), **options)
+    pixels = photo(3)
+    assert torch.equal(run(model, pixels), run(plain, pixels))
+    ours = load_model(cyclegan(tmp_path / "o.emd", **keys), **options)
+    straight = load_model(cyclegan(tmp_path / "p.emd", **stated), **options)
+    assert torch.equal(run(ours, pixels), run(straight, pixels))
+
+
+def test_all_releases_compute_the_same(tmp_path):
+    emd = cyclegan(tmp_path / "m.emd", bands_a=1, bands_b=3)
+    for direction, bands in (("AtoB", 1), ("BtoA", 3)):
+        pixels = photo(bands)
+        ours, *theirs = (
+            load_model(emd, arguments={"direction": direction}, device="cpu", compat=compat)
+            for compat in (None, "arcgis-2.4.4", "arcgis-2.4.2")
+        )
+        for model in theirs:
+            assert model.spec == ours.spec
+            assert torch.equal(run(model, pixels), run(ours, pixels))
+
+
 def test_short_statistics_repeat_the_last(tmp_path):
     short = {"band_min_values": [0.0], "band_max_values": [255.0]}
     emd = cyclegan(tmp_path / "m.emd", NormalizationStats=short, NormalizationStats_b=short)
@@ -200,7 +223,9 @@ def test_checkpoints_with_optimizer_in_a_package(tmp_path):
     pixels = photo(3)
     expected = run(load_model(emd, device="cpu"), pixels)
     state = torch.load(tmp_path / "m.pth", weights_only=True)
-    torch.save({"model": state, "opt": {"step": 3}}, tmp_path / "m.pth")
+    # Trained with one learning rate per group of layers, the optimizer holds numpy's numbers.
+    rates = {"step": 3, "param_groups": [{"lr": np.float64(1e-3), "betas": (np.float32(0.9), 1)}]}
+    torch.save({"model": state, "opt": rates}, tmp_path / "m.pth")
     packed = package(tmp_path / "m.dlpk", emd, tmp_path / "m.pth")
     assert torch.equal(run(load_model(packed, device="cpu"), pixels), expected)
 

@@ -60,7 +60,7 @@ def test_types_that_are_not_run_are_refused():
     with pytest.raises(ModelError, match="WNet_cGAN"):
         load_model('{"ModelType": "WNet_cGAN"}', device="cpu")
     with pytest.raises(UntrustedModelError):
-        load_model('{"ModelType": "X", "InferenceFunction": "x.py"}', trust_code=True)
+        load_model('{"ModelType": "X", "InferenceFunction": "x.py"}')
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "tpu", "nonsense"])
