@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,12 @@ from attachtrans.image import (
     encode,
     enlarged,
     probe,
+    resized_alpha,
 )
 from attachtrans.journal import digest_of
 from attachtrans.report import Outcome, Status
 from attachtrans.stores.base import PhotoSink, PhotoSource
-from attachtrans.types import Draft, Item
+from attachtrans.types import Draft, Item, Size
 
 _LOG = logging.getLogger(__name__)
 THREAD_NAME = "attachtrans-pipeline"
@@ -72,6 +73,17 @@ class PhotoEngine(Protocol):
 
     def flush(self) -> Sequence[tuple[int, Translated | Exception]]:
         """Finish everything that was taken in."""
+        ...
+
+
+@runtime_checkable
+class MaskingEngine(PhotoEngine, Protocol):
+    """An engine that wants to know where a photo is transparent."""
+
+    def submit_masked(
+        self, key: int, array: NDArray[np.generic], mask: NDArray[np.generic]
+    ) -> Sequence[tuple[int, Translated | Exception]]:
+        """As `submit`, a photo that is transparent where `mask` (height, width) is 0."""
         ...
 
 
@@ -302,7 +314,7 @@ class Pipeline:
                 return
             jobs[job.index] = job
             with self.times.stage("infer"):
-                self._hand_on(jobs, engine.submit(job.index, job.pixels))
+                self._hand_on(jobs, _submit(engine, job, job.photo))
 
     def _hand_on(
         self, jobs: dict[int, _Job], results: Sequence[tuple[int, Translated | Exception]]
@@ -385,3 +397,14 @@ class Pipeline:
             job.settle(Status.REFUSED, str(error))
         except ImageError as error:
             job.settle(Status.FAILED, str(error))
+
+
+def _submit(
+    engine: PhotoEngine, job: _Job, photo: Photo
+) -> Sequence[tuple[int, Translated | Exception]]:
+    """Give a photo to an engine; with its alpha, if the engine wants to know."""
+    if photo.alpha is None or not isinstance(engine, MaskingEngine):
+        return engine.submit(job.index, job.pixels)
+    size = Size(job.pixels.shape[2], job.pixels.shape[1])
+    mask = resized_alpha(photo.alpha, size, photo.alpha.dtype)
+    return engine.submit_masked(job.index, job.pixels, mask)

@@ -58,6 +58,7 @@ def bench(jobs, tmp_path):
             "peers": None,
             "peers_python": sys.executable,
             "peer_net": "tiny",
+            "others": (),
             "say": lambda _line: None,
         }
         return jobs.Bench(**(given | changes))
@@ -120,6 +121,44 @@ def test_memory_compares_few_with_many(jobs, bench, monkeypatch):
 def test_codecs_are_compared(jobs, bench):
     finding = jobs.codec(bench(count=1))
     assert set(finding.ratios) == {"CPU, pillow / ours", "CPU, opencv / ours"}
+
+
+def test_what_a_tile_costs(jobs, bench, monkeypatch):
+    from benchmarks import nets, zoo
+
+    small = {"small": zoo.Kind(make=lambda: torch.nn.Conv2d(3, 5, 3, padding=1), edge=64)}
+    monkeypatch.setattr(zoo, "ZOO", small)
+    monkeypatch.setattr(nets, "ZOO", small)
+    finding = jobs.nets(bench())
+    assert set(finding.figures) == {"small", "bicubic"}
+    (run,) = finding.figures["small"].runs
+    assert run["parameters"] == 5 * 3 * 9 + 5
+    assert run["flop"] == 2 * 64 * 64 * 5 * 3 * 9
+    assert run["tile_mb"] > 0
+    assert run["fp32_ms"] > 0
+    assert "| small | " in finding.text
+
+
+LISTINGS = {
+    "CycleGAN, 9 blocks": ("cyclegan_3band_9blocks", "G_B."),
+    "Pix2Pix, U-Net": ("pix2pix_unet_3band", "G."),
+    "Pix2PixHD, global": ("pix2pixhd_global_default", "G."),
+    "Pix2PixHD, local": ("pix2pixhd_local_default", "G."),
+    "SR3, per step": ("sr3_244_default_256", "denoise_fn."),
+    "SR3_UViT, per step": ("sr3_uvit_default_128", "denoise_fn."),
+    "SR3_Wavelet, per step": ("sr3_wavelet_244_default_256", "denoise_fn."),
+}
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_the_nets_are_as_large_as_training_makes_them(jobs, shared, name):
+    from benchmarks.zoo import ZOO
+
+    listing, prefix = LISTINGS[name]
+    keys = json.loads((shared / "arcgis" / "specs" / f"{listing}.json").read_text())["keys"]
+    with torch.device("meta"):
+        own = {key: list(value.shape) for key, value in ZOO[name].make().state_dict().items()}
+    assert own == {key: keys[prefix + key][1] for key in own}
 
 
 def test_bare_weights_become_a_model_with_all_facts(jobs, tmp_path):

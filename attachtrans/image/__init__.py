@@ -11,7 +11,7 @@ raises Untouchable with the reason, and so does what would lose something by bei
 MPO, motion photos, gain maps, animations, layers, camera raw.
 """
 
-from attachtrans.image.arrays import enlarged
+from attachtrans.image.arrays import enlarged, resized_alpha
 from attachtrans.image.base import (
     Encoded,
     EncodeOptions,
@@ -38,5 +38,6 @@ __all__ = [
     "enlarged",
     "needs_format",
     "probe",
+    "resized_alpha",
     "sniff",
 ]

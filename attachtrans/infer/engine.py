@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -21,60 +20,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attachtrans.errors import ArgumentError, InferenceError
+from attachtrans.infer.activations import find_room
 from attachtrans.infer.canvas import Canvas, read_tile, upload
 from attachtrans.infer.delivery import Delivery, Translated
+from attachtrans.infer.devices import tiles_per_call
 from attachtrans.infer.faults import failure, out_of_memory
+from attachtrans.infer.jobs import Job, Tile
 from attachtrans.infer.lanes import Lanes
 from attachtrans.infer.precision import Caller
-from attachtrans.infer.ranges import Decoding, decoding, encoding
+from attachtrans.infer.ranges import decoding, encoding
+from attachtrans.infer.staged import Staged, Staging, no_way
 from attachtrans.infer.stepwise import Stepwise
-from attachtrans.infer.tiling import Plan, Tiling, exact_scale
-from attachtrans.models.translator import StepwiseTranslator, Translator
-from attachtrans.types import Size, Window
+from attachtrans.infer.tiling import SEAMS, Plan, Tiling, exact_scale
+from attachtrans.models.translator import StepwiseTranslator, Translator, TranslatorSpec
+from attachtrans.types import Size
 
 K = TypeVar("K", bound=Hashable)
 
-# Tile edge to aim at, and tiles in a batch, when nobody says: on a CPU convolutions gain nothing
-# from more (measured); a GPU is filled by them.
+# Tile edge to aim at, when nobody says: on a CPU convolutions gain nothing from more (measured).
 _NOMINAL = {"cuda": 1024}
-_BATCH = {"cuda": 4}
 # Images wait for company to fill a batch; more than this would be memory without a use. A single
 # image may be larger.
 _WAITING_IMAGES = 32
 _WAITING_BYTES = 256 << 20
 # Results on their way from the device, while the next image is already being computed.
 _ON_THE_WAY = 2
-
-
-@dataclass(slots=True, eq=False)
-class _Job(Generic[K]):
-    """An image on its way."""
-
-    key: K
-    image: Tensor
-    decoding: Decoding
-    dtype: np.dtype[Any]
-    plan: Plan
-    canvas: Canvas
-    left: int = field(init=False)
-    reported: int = 0
-
-    def __post_init__(self) -> None:
-        self.left = len(self.plan)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tile(Generic[K]):
-    job: _Job[K]
-    row: int
-    column: int
-
-    @property
-    def window(self) -> Window:
-        plan = self.job.plan
-        width, height = plan.tile
-        col, row = plan.columns.spans[self.column].start, plan.rows.spans[self.row].start
-        return Window(col=col, row=row, width=width, height=height)
 
 
 Result = tuple[K, Translated | InferenceError]
@@ -91,6 +61,10 @@ class Engine(Generic[K]):
                 over a run these add up to the images' own pixels, failed ones included
     stop        once set nothing more is computed: `submit` and `flush` give what was finished
                 before and drop the rest, without an error
+    seams       "blend": tiles whose results differ fade into each other. "exact": the result is
+                that of one pass over the whole image, to rounding; where tiles cannot give that,
+                the net runs in stages (see `staged`)
+    on_staging  called before an image is run in stages with its plan
 
     Out of memory halves the batch, then the tile, and goes on; what was learned is kept. An image
     that cannot be translated yields an `InferenceError` in its place, and the others go on.
@@ -110,10 +84,19 @@ class Engine(Generic[K]):
         precision: str = "auto",
         on_pixels: Callable[[int], None] | None = None,
         stop: threading.Event | None = None,
+        seams: str = "blend",
+        on_staging: Callable[[Size, Staging], None] | None = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ArgumentError(f"batch_size is {batch_size}; it must be at least 1")
         spec = translator.spec
+        if seams not in SEAMS:
+            raise ArgumentError(f"seams {seams!r} is unknown: use one of {', '.join(SEAMS)}")
+        self._exact = seams == "exact"
+        self._on_staging = on_staging or (lambda _size, _staging: None)
+        if self._exact:
+            _check_exact(spec, tile_size, precision)
+            precision = "fp32"
         self._spec = spec
         self._device = device
         self._steps = translator if isinstance(translator, StepwiseTranslator) else None
@@ -124,16 +107,16 @@ class Engine(Generic[K]):
             tile_size=tile_size, padding=padding, nominal=_NOMINAL.get(device.type, 512)
         )
         self._tiling.plan(Size(1, 1), spec)  # wrong arguments show before the first image
-        self._batch_size = spec.fixed_batch or batch_size or _BATCH.get(device.type, 1)
+        self._batch_size = spec.fixed_batch or batch_size
         self._most_pixels = math.inf  # per batch, once memory ran out
         self._report = on_pixels or (lambda _pixels: None)
         self._stop = stop or threading.Event()
-        self._queues: dict[Size, deque[_Tile[K]]] = {}
-        self._jobs: dict[_Job[K], None] = {}
+        self._queues: dict[Size, deque[Tile[K]]] = {}
+        self._jobs: dict[Job[K], None] = {}
         self._ready: list[Result[K]] = []
         self._on_the_way: deque[tuple[K, Delivery]] = deque()
         self._lanes = Lanes(device)
-        self._flying: deque[tuple[list[_Tile[K]], Future[Tensor]]] = deque()
+        self._flying: deque[tuple[list[Tile[K]], Future[Tensor]]] = deque()
 
     @torch.inference_mode()
     def submit(self, key: K, array: NDArray[Any]) -> list[Result[K]]:
@@ -173,33 +156,83 @@ class Engine(Generic[K]):
     def _open(self, key: K, array: NDArray[Any]) -> None:
         to_net = decoding(array.dtype, self._spec)
         try:
-            plan = self._tiling.plan(Size(array.shape[2], array.shape[1]), self._spec)
+            plan, staging = self._plan(Size(array.shape[2], array.shape[1]))
             image = upload(array, self._device)
             canvas = self._canvas(plan, array.dtype)
         except Exception as error:
-            if not out_of_memory(error):
+            if not out_of_memory(error) and not isinstance(error, InferenceError):
                 raise
             self._ready.append((key, failure(error)))
             self._report(array.shape[1] * array.shape[2])
             return
-        job = _Job(
-            key=key, image=image, decoding=to_net, dtype=array.dtype, plan=plan, canvas=canvas
+        self._start(
+            Job(
+                key=key,
+                image=image,
+                decoding=to_net,
+                dtype=array.dtype,
+                plan=plan,
+                canvas=canvas,
+                staging=staging,
+            )
         )
-        if self._steps is None:
-            self._queue(job)
-        else:
+
+    def _plan(self, size: Size) -> tuple[Plan, Staging | None]:
+        """How an image is cut, and its stages where cutting is not enough.
+
+        Raises InferenceError when exact seams are wanted and cannot be had.
+        """
+        plan = self._tiling.plan(size, self._spec)
+        if plan.exact or not self._exact:
+            return plan, None
+        staging = Staging.of(size, self._spec, self._device, find_room(self._device))
+        self._on_staging(size, staging)
+        return staging.plan, staging
+
+    def _start(self, job: Job[K]) -> None:
+        if job.staging is not None:
+            self._jobs[job] = None
+            self._make_stages(job, job.staging)
+        elif self._steps is not None:
             self._jobs[job] = None
             self._make_steps(job, self._steps)
+        else:
+            self._queue(job)
 
     def _canvas(self, plan: Plan, dtype: np.dtype[Any]) -> Canvas:
         return Canvas(plan, self._spec.out_bands, encoding(dtype, self._spec), self._device)
 
-    def _queue(self, job: _Job[K]) -> None:
+    def _queue(self, job: Job[K]) -> None:
         self._jobs[job] = None
         queue = self._queues.setdefault(job.plan.tile, deque())
-        queue.extend(_Tile(job=job, row=row, column=column) for row, column in job.plan)
+        queue.extend(Tile(job=job, row=row, column=column) for row, column in job.plan)
 
-    def _make_steps(self, job: _Job[K], translator: StepwiseTranslator) -> None:
+    def _make_stages(self, job: Job[K], staging: Staging) -> None:
+        """Bring an image through all stages, here and now."""
+        while True:
+            staged = Staged(
+                staging=staging,
+                image=job.image,
+                decoding=job.decoding,
+                in_bands=self._spec.in_bands,
+                lanes=self._lanes,
+                stop=self._stop,
+            )
+            try:
+                complete = staged.run(job.canvas, lambda share: self._progress(job, share))
+                break
+            except Exception as error:  # noqa: BLE001 (handed on as the image's result)
+                less = staging.smaller() if out_of_memory(error) else None
+                if less is None:
+                    self._fail(job, error)
+                    return
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            staging, job.plan = less, less.plan
+            job.canvas = self._canvas(job.plan, job.dtype)
+        self._end(job, complete=complete)
+
+    def _make_steps(self, job: Job[K], translator: StepwiseTranslator) -> None:
         """Bring an image through all steps, here and now."""
         rounds = translator.step_count + 1
         batch = self._batch(job.plan.tile)
@@ -226,6 +259,9 @@ class Engine(Generic[K]):
             self._most_pixels = batch // 2 * math.prod(job.plan.tile)
             batch = self._batch(job.plan.tile)
             job.canvas = self._canvas(job.plan, job.dtype)
+        self._end(job, complete=complete)
+
+    def _end(self, job: Job[K], *, complete: bool) -> None:
         if complete:
             self._deliver(job)
         else:
@@ -247,10 +283,10 @@ class Engine(Generic[K]):
 
     def _batch(self, shape: Size) -> int:
         """How many tiles of this size go into a batch."""
+        wanted = self._batch_size or tiles_per_call(self._device, shape)
         if self._spec.fixed_batch is not None or math.isinf(self._most_pixels):
-            return self._batch_size
-        fitting = int(self._most_pixels) // math.prod(shape)
-        return max(1, min(self._batch_size, fitting))
+            return wanted
+        return max(1, min(wanted, int(self._most_pixels) // math.prod(shape)))
 
     def _step(self, shape: Size) -> None:
         """Start one batch of tiles of this size; or, when stopped, drop everything."""
@@ -300,7 +336,7 @@ class Engine(Generic[K]):
                 self._flying.appendleft((alone, self._lanes.run(self._forward, alone)))
 
     @torch.inference_mode()
-    def _forward(self, tiles: list[_Tile[K]]) -> Tensor:
+    def _forward(self, tiles: list[Tile[K]]) -> Tensor:
         """Cut, call, check: (at least as many as tiles, out_bands, out height, out width)."""
         width, height = tiles[0].job.plan.tile
         shape = (self._spec.fixed_batch or len(tiles), self._spec.in_bands, height, width)
@@ -322,7 +358,7 @@ class Engine(Generic[K]):
             )
         return results
 
-    def _paste(self, tile: _Tile[K], result: Tensor) -> None:
+    def _paste(self, tile: Tile[K], result: Tensor) -> None:
         job = tile.job
         if job not in self._jobs:
             return  # it failed on an earlier tile of this batch
@@ -339,7 +375,7 @@ class Engine(Generic[K]):
         else:
             self._progress(job, 1 - job.left / len(job.plan))
 
-    def _deliver(self, job: _Job[K]) -> None:
+    def _deliver(self, job: Job[K]) -> None:
         """Send a complete result on its way from the device."""
         try:
             finished = Delivery(job.canvas, job.plan, self._call.precision)
@@ -352,13 +388,13 @@ class Engine(Generic[K]):
         del self._jobs[job]
         self._on_the_way.append((job.key, finished))
 
-    def _progress(self, job: _Job[K], share: float) -> None:
+    def _progress(self, job: Job[K], share: float) -> None:
         """Report what of an image is done; never less than before, when a part is done again."""
         done = int(math.prod(job.plan.size) * share)
         self._report(max(done - job.reported, 0))
         job.reported = max(job.reported, done)
 
-    def _fail(self, job: _Job[K], error: Exception) -> None:
+    def _fail(self, job: Job[K], error: Exception) -> None:
         del self._jobs[job]
         shape = job.plan.tile
         kept = deque(tile for tile in self._queues.pop(shape, ()) if tile.job is not job)
@@ -367,7 +403,7 @@ class Engine(Generic[K]):
         self._report(math.prod(job.plan.size) - job.reported)
         self._ready.append((job.key, failure(error)))
 
-    def _shrink(self, tiles: list[_Tile[K]]) -> None:
+    def _shrink(self, tiles: list[Tile[K]]) -> None:
         """After memory ran out for these tiles: smaller batches of them, or smaller tiles."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -385,10 +421,14 @@ class Engine(Generic[K]):
         self._tiling = smaller
         self._most_pixels = math.prod(shape) // 2
         for job in dict.fromkeys(tile.job for tile in self._queues.pop(shape, ())):
-            job.plan = smaller.plan(job.plan.size, self._spec)
+            try:
+                job.plan, job.staging = self._plan(job.plan.size)
+            except InferenceError as error:
+                self._fail(job, error)
+                continue
             job.canvas = self._canvas(job.plan, job.dtype)
             job.left = len(job.plan)
-            self._queue(job)
+            self._start(job)
 
     def _collect(self, *, wait: bool) -> list[Result[K]]:
         """Take the results that have arrived from the device."""
@@ -399,3 +439,11 @@ class Engine(Generic[K]):
             self._ready.append((key, delivery.unpack()))
         ready, self._ready = self._ready, []
         return ready
+
+
+def _check_exact(spec: TranslatorSpec, tile_size: int | None, precision: str) -> None:
+    """Refuse at once what can never give exact seams."""
+    if precision not in ("auto", "fp32"):
+        raise ArgumentError(f"--seams exact computes in fp32: leave --precision {precision} out")
+    if spec.stages is None and spec.receptive_field_px is None and tile_size is None:
+        raise ArgumentError(no_way(spec))

@@ -1,31 +1,31 @@
-"""Calling a net in fp32, bf16 or fp16, and checking that half precision is good enough."""
+"""Calling a net in fp32, bf16 or fp16: which one, when nobody says."""
 
 from __future__ import annotations
 
-import math
+import threading
+import time
 
 import torch
 from torch import Tensor
 
 from attachtrans.errors import ArgumentError
+from attachtrans.infer.warmup import Trial, bf16_pays
 from attachtrans.models.translator import Translator
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
-# Half precision is compared with fp32 on so many tiles before it is trusted, and must reach this.
-_TRIAL_TILES = 8
-_LEAST_PSNR_DB = 45.0
-# At most this share of values may be off by more than this many 255ths of the range.
-_MOST_OFF = 0.005
-_OFF_STEPS = 2.0
+# On the CPU a trial is for runs that are long: so many calls and seconds of them are over.
+_LONG_CALLS = 50
+_LONG_S = 10.0
 
 
 class Caller:
     """A net at a precision: float32 in, float32 out.
 
-    precision "auto" is fp32 on the CPU and on MPS, bf16 on CUDA devices from compute capability
-    8.0, fp16 from 7.0; the first tiles then run in fp32 as well, and fp32 stays if the two differ
-    by more than rounding to 8 bits hides. A precision that was asked for is used without a trial.
+    precision "auto" begins in fp32. On CUDA devices bf16 (from compute capability 8.0) or fp16
+    (7.0) is tried at once, on the CPU bf16 once the run has proved long; it is gone over to when
+    it is faster on this machine and its results differ by no more than rounding to 8 bits hides
+    (`warmup`). A precision that was asked for is used without a trial. Several threads may call.
     Raises ArgumentError for an unknown name.
     """
 
@@ -34,67 +34,67 @@ class Caller:
             raise ArgumentError(
                 f"precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}"
             )
+        self.precision = "fp32" if precision == "auto" else precision
         self._translator = translator
         self._device = device
-        auto = precision == "auto"
-        self.precision = _suited(device) if auto else precision
-        self._trial = _TRIAL_TILES if auto and self.precision != "fp32" else 0
+        self._candidate = _candidate(device) if precision == "auto" else None
+        self._trial = Trial(device, translator.spec.out_range)
+        self._trying = threading.Lock()
+        # What must be over before a trial begins.
+        self._calls_left = _LONG_CALLS if device.type == "cpu" else 0
+        self._seconds_left = _LONG_S if device.type == "cpu" else 0.0
 
     def __call__(self, batch: Tensor, positions: Tensor) -> Tensor:
         """(N, in_bands, H, W) and (N, 2) -> (N, out_bands, H', W') float32."""
-        if self.precision == "fp32":
+        candidate = self._candidate
+        # One thread tries at a time; the others go on meanwhile as before.
+        if candidate is None or not self._trying.acquire(blocking=False):
+            return self._in(self.precision, batch, positions)
+        try:
+            if self._calls_left > 0 or self._seconds_left > 0:
+                return self._noted(batch, positions)
+            return self._tried(candidate, batch, positions)
+        finally:
+            self._trying.release()
+
+    def autocast(self, precision: str | None = None) -> torch.autocast:
+        """A precision (None: the one in use) as a context, for calls that are made in parts."""
+        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        dtype = dtypes.get(precision or self.precision)
+        return torch.autocast(self._device.type, dtype, enabled=dtype is not None)
+
+    def _in(self, precision: str, batch: Tensor, positions: Tensor) -> Tensor:
+        with self.autocast(precision):
             return self._translator(batch, positions).float()
-        result = self._half(batch, positions)
-        if self._trial > 0:
-            full = self._translator(batch, positions).float()
-            if not agree(result, full, self._translator.spec.out_range):
-                self.precision = "fp32"
-                return full
-            self._trial -= len(batch)
+
+    def _noted(self, batch: Tensor, positions: Tensor) -> Tensor:
+        started = time.perf_counter()
+        result = self._in("fp32", batch, positions)
+        self._calls_left -= 1
+        self._seconds_left -= time.perf_counter() - started
+        if self._calls_left <= 0 and self._seconds_left <= 0 and not bf16_pays(self._device):
+            self._candidate = None
         return result
 
-    def autocast(self) -> torch.autocast:
-        """The precision as a context, for calls that are made in parts."""
-        if self.precision == "fp32":
-            return torch.autocast(self._device.type, enabled=False)
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self._device.type, dtype)
-
-    def _half(self, batch: Tensor, positions: Tensor) -> Tensor:
-        with self.autocast():
-            return self._translator(batch, positions).float()
-
-
-def agree(half: Tensor, full: Tensor, out_range: tuple[float, float] | None) -> bool:
-    """Whether half precision gives what full precision gives, as far as 8 bits show.
-
-    PSNR of at least 45 dB and at most 0.5 % of values off by more than 2/255 of the range; the
-    range is the net's own, or that of `full` when it has none. Values that are not finite in
-    `half` alone fail; where `full` has them too, precision is not the reason.
-    """
-    known = torch.isfinite(full)
-    if not bool(known.any()):
-        return True
-    full, half = full[known], half[known]
-    low, high = out_range or (float(full.min()), float(full.max()))
-    peak = high - low
-    error = (half - full).abs_()
-    if not bool(torch.isfinite(error).all()):
-        return False
-    mean_square = float(error.square().mean())
-    if mean_square == 0:
-        return True
-    if peak == 0:
-        return False
-    psnr_db = 10 * math.log10(peak**2 / mean_square)
-    off = float((error > _OFF_STEPS * peak / 255).float().mean())
-    return psnr_db >= _LEAST_PSNR_DB and off <= _MOST_OFF
+    def _tried(self, candidate: str, batch: Tensor, positions: Tensor) -> Tensor:
+        result = self._trial(
+            lambda: self._in("fp32", batch, positions),
+            lambda: self._in(candidate, batch, positions),
+        )
+        if self._trial.verdict is not None:
+            self._candidate = None
+        if self._trial.verdict:
+            self.precision = candidate
+        return result
 
 
-def _suited(device: torch.device) -> str:
+def _candidate(device: torch.device) -> str | None:
+    """The half precision that may be worth a trial on a device."""
+    if device.type == "cpu":
+        return "bf16"
     if device.type != "cuda":
-        return "fp32"
+        return None
     major, _ = torch.cuda.get_device_capability(device)
     if major >= 8:  # Ampere, the first with bf16
         return "bf16"
-    return "fp16" if major == 7 else "fp32"  # Volta and Turing
+    return "fp16" if major == 7 else None  # Volta and Turing

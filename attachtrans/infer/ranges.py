@@ -67,11 +67,13 @@ def encoding(dtype: np.dtype[Any], spec: TranslatorSpec) -> Encoding:
     Otherwise, and for floats, the result is float32: values are never wrapped.
     """
     full = _full_scale(dtype)
-    if spec.out_range is None:
+    span = spec.out_range or spec.usual_range
+    if span is None:
         return Encoding(dtype=np.dtype(np.float32))
-    low, high = spec.out_range
+    low, high = span
     integer = dtype.kind in "iu"
-    if spec.in_range is not None or (integer and (low, high) == (0, 1)):
+    scaled = spec.in_range is not None or (integer and (low, high) == (0, 1))
+    if spec.out_range is not None and scaled:
         gain = full / (high - low)
         kept = np.dtype(dtype.name) if integer else np.dtype(np.float32)
         return Encoding(dtype=kept, gain=gain, offset=-low * gain)

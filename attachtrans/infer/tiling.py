@@ -23,6 +23,8 @@ from attachtrans.types import Size
 if TYPE_CHECKING:
     from attachtrans.models.translator import TranslatorSpec
 
+# How tiles are joined when their results differ: faded into each other, or not left to differ.
+SEAMS = ("blend", "exact")
 # Beyond this a halo of the receptive field would need tiles of several thousand pixels: such nets
 # are blended like those that see everything.
 HALO_LIMIT_PX = 256

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import ParamSpec
 
 from attachtrans.errors import ArgumentError
+from attachtrans.infer.tiling import SEAMS
 from attachtrans.journal import digest_of
-from attachtrans.models.arguments import Pairs, pixel_values
+from attachtrans.models.arguments import FunctionArguments, Pairs, pixel_values
 from attachtrans.models.catalog import MODEL_TYPES
 from attachtrans.models.definition import ModelDefinition
-from attachtrans.models.job import job_fingerprint, resolve_arguments
+from attachtrans.models.job import job_fingerprint, require_release, resolve_arguments
 from attachtrans.report import Outcome, Report
 from attachtrans.stores.catalog import detect
 from attachtrans.stores.classes import without_results
@@ -24,10 +25,12 @@ from attachtrans.stores.outputs import OutputLayout
 from attachtrans.stores.overwrite import Safety
 from attachtrans.stores.photos import open_photos
 from attachtrans.stores.selection import Selection
+from attachtrans.tool.functions import settle
 from attachtrans.tool.translation import (
     ModelChoice,
     Progress,
     Quiet,
+    Running,
     Space,
     Translation,
     Writing,
@@ -70,6 +73,9 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     device: str = "auto",
     precision: str = "auto",
     seams: str = "blend",
+    compat: str | None = None,
+    trust_code: bool = False,
+    compile: bool = False,  # noqa: A002 - the option's name
     scale: float | None = None,
     space: Space = "pixel",
     backup: bool = True,
@@ -98,8 +104,12 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     (1..100) default to each photo's own.
 
     How the net runs: device ("auto", "cpu", "cuda", "cuda:0,1", "mps"), precision ("auto",
-    "fp32", "bf16", "fp16"), seams ("blend"), space ("pixel", "map"), scale (how much a
-    super-resolution net that keeps the size enlarges; default: what it was trained for).
+    "fp32", "bf16", "fp16"), seams ("blend", or "exact": statistics are taken over the whole
+    photo, as if it were one tile), space ("pixel", "map"), scale (how much a super-resolution net
+    that keeps the size enlarges; default: what it was trained for), compat ("arcgis-2.4.4",
+    "arcgis-2.4.2": as that release of arcgis.learn does it, up to its last cast: blocks of tiles
+    of the training size that are not blended with each other; ArcGIS types only), compile (let
+    torch compile the net for its tile size, which takes minutes).
 
     Safety of an overwrite: backup keeps the originals; secure leaves no trace of them at the end;
     restart brings them back first; again translates what was translated before; vacuum shrinks
@@ -119,9 +129,15 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     target = None
     if _appends(output, given, overwrites=overwrite_attachments):
         target = parse_output(output or "", output_layout)
-    if seams != "blend":
-        message = f"--seams {seams}: this release blends overlapping tiles (--seams blend)"
-        raise ArgumentError(message)
+    _require_one_way(seams, compat, compiles=compile)
+    running = Running(
+        devices=device,
+        precision=precision,
+        seams=seams,
+        compat=compat,
+        trust_code=trust_code,
+        compiles=compile,
+    )
     folder = _work_folder(work_dir, target.path if target else path)
     writing = Writing(
         output=target,
@@ -133,7 +149,7 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         restart=restart,
         vacuum=vacuum,
     )
-    choice = _choose_model(model, arguments or {}, writing, (device, precision), scale)
+    choice = _choose_model(model, arguments or {}, writing, running, scale)
     tables = detect(
         path,
         layout=layout,
@@ -154,6 +170,22 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         progress=progress or Quiet(),
         notes=[*(warning for table in tables for warning in table.warnings), *_sync_note(folder)],
     )
+
+
+def _require_one_way(seams: str, compat: str | None, *, compiles: bool) -> None:
+    """Refuse options that want the net to run in different ways."""
+    if seams not in SEAMS:
+        message = f"--seams {seams}: one of {', '.join(SEAMS)} is allowed"
+        raise ArgumentError(message)
+    ways = {
+        f"--seams {seams}": seams != "blend",
+        f"--compat {compat}": compat is not None,
+        "--compile": compiles,
+    }
+    given = [way for way, is_given in ways.items() if is_given]
+    if len(given) > 1:
+        message = f"{given[0]} does not go with {given[1]}: give one of them"
+        raise ArgumentError(message)
 
 
 def _appends(output: PathLike | None, flags: Sequence[str], *, overwrites: bool) -> bool:
@@ -184,18 +216,32 @@ def _choose_model(
     model: PathLike,
     arguments: Pairs,
     writing: Writing,
-    how: tuple[str, str],
+    running: Running,
     scale: float | None,
 ) -> ModelChoice:
     definition = ModelDefinition.read(model)
-    typed = resolve_arguments(definition, arguments)
+    typed = resolve_arguments(definition, arguments, trust_code=running.trust_code)
+    if running.compat is not None:
+        require_release(definition, running.compat)
     enlarge = _enlargement(definition, scale)
+    if isinstance(typed, FunctionArguments):
+        typed, enlarge = settle(definition, typed)
     shown: dict[str, object] = {
         name: value for name, value in pixel_values(typed).items() if value is not None
     }
     if scale is not None:
         shown["scale"] = scale
-    encoding = {"format": writing.format, "quality": writing.quality, "scale": scale}
+    encoding: dict[str, object] = {
+        "format": writing.format,
+        "quality": writing.quality,
+        "scale": scale,
+    }
+    if running.seams != "blend":
+        shown["seams"] = encoding["seams"] = running.seams
+    if running.compat is not None:
+        shown["compat"] = encoding["compat"] = running.compat
+        # It makes blocks of the batch, so it changes pixels.
+        shown["batch_size"] = encoding["batch_size"] = typed.batch_size
     fingerprint = job_fingerprint(definition, typed)
     if any(encoding.values()):  # asked for, so that results differ
         fingerprint = digest_of(f"{fingerprint} {json.dumps(encoding)}".encode())
@@ -204,8 +250,7 @@ def _choose_model(
         arguments=typed,
         shown=shown,
         fingerprint=fingerprint,
-        devices=how[0],
-        precision=how[1],
+        running=running,
         enlarge=enlarge,
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attachtrans import __version__
-from attachtrans.errors import SourceError
+from attachtrans.errors import ArgumentError, SourceError
 from attachtrans.journal import SUFFIX, JobDescription, Journal, digest_of, now
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
@@ -25,12 +25,13 @@ from attachtrans.stores.layouts.base import PhotoTable
 from attachtrans.stores.overwrite import OverwriteSink, Safety, restore_originals, secured
 from attachtrans.stores.photos import Photos
 from attachtrans.stores.replace import vacuum as vacuum_file
-from attachtrans.types import Item
+from attachtrans.types import Item, Size
 
 if TYPE_CHECKING:
     import torch
 
-    from attachtrans.models.translator import TranslatorSpec
+    from attachtrans.infer.staged import Staging
+    from attachtrans.models.translator import Translator, TranslatorSpec
     from attachtrans.pipeline import PhotoEngine, PhotoRules
 
 Space = Literal["pixel", "map"]
@@ -47,6 +48,10 @@ class Progress(Protocol):
         """So many more input pixels went through the net."""
         ...
 
+    def told(self, text: str) -> None:
+        """What the user should know now, on a line."""
+        ...
+
 
 class Quiet:
     """Progress for nobody."""
@@ -57,13 +62,33 @@ class Quiet:
     def computed(self, pixels: int) -> None:
         """See `Progress`."""
 
+    def told(self, text: str) -> None:
+        """See `Progress`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How the net runs: devices, precision, seams and compat as on the command line.
+
+    compat      the release of arcgis.learn that is followed up to its last cast, None = ours
+    trust_code  whether Python code that comes with the model may run
+    compiles    whether torch compiles the net before the run
+    """
+
+    devices: str
+    precision: str
+    seams: str
+    compat: str | None
+    trust_code: bool
+    compiles: bool
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
     """The model, with its typed arguments; `shown` are those that were given or set.
 
     fingerprint  of the job: model, arguments that change pixels, how results are encoded
-    devices, precision  as the options of the command line
+    running     how the net runs
     enlarge     factor by which photos are enlarged before the net sees them
     """
 
@@ -71,8 +96,7 @@ class ModelChoice:
     arguments: TilingArguments
     shown: dict[str, Any]
     fingerprint: str
-    devices: str
-    precision: str
+    running: Running
     enlarge: float
 
 
@@ -165,29 +189,24 @@ class Translation:
         """Engines (one per device), photo rules, devices. Everything heavy is imported here."""
         from attachtrans.image import EncodeOptions, Limits
         from attachtrans.infer.devices import select_devices
-        from attachtrans.infer.engine import Engine
         from attachtrans.models.load import load_model
         from attachtrans.pipeline import PhotoRules
         from attachtrans.tool.fitting import Fitting
 
-        arguments, devices = self.model.arguments, select_devices(self.model.devices)
+        running = self.model.running
+        devices = select_devices(running.devices)
         translators = [
-            load_model(self.model.definition, arguments=arguments, device=str(device))
+            load_model(
+                self.model.definition,
+                arguments=self.model.arguments,
+                device=device,
+                precision="auto" if running.compat is None else running.precision,
+                compat=running.compat,
+                trust_code=running.trust_code,
+            )
             for device in devices
         ]
-        engines: list[PhotoEngine] = [
-            Engine[int](
-                translator,
-                tile_size=arguments.tile_size,
-                padding=arguments.padding,
-                batch_size=arguments.batch_size,
-                device=device,
-                precision=self.model.precision,
-                on_pixels=self.progress.computed,
-                stop=stop,
-            )
-            for translator, device in zip(translators, devices, strict=True)
-        ]
+        engines = [self._engine(translator, stop) for translator in translators]
         spec, overwrite = translators[0].spec, self.writing.output is None
         fitting = Fitting(
             spec=spec,
@@ -205,6 +224,59 @@ class Translation:
             growth=self._growth(spec),
         )
         return engines, rules, devices
+
+    def _engine(self, translator: Translator, stop: threading.Event) -> PhotoEngine:
+        """What brings photos through the net, on the net's device."""
+        from attachtrans.infer.adaptive import AdaptiveEngine
+        from attachtrans.infer.blockwise import BlockEngine, reference_rule
+        from attachtrans.infer.engine import Engine
+        from attachtrans.models.translator import AdaptiveTranslator
+
+        arguments, running = self.model.arguments, self.model.running
+        if isinstance(translator, AdaptiveTranslator):
+            if running.seams != "blend":
+                raise ArgumentError(
+                    f"--seams {running.seams}: raster functions choose their tiles themselves; "
+                    "leave --seams out"
+                )
+            return AdaptiveEngine[int](translator, on_pixels=self.progress.computed, stop=stop)
+        if running.compiles:
+            from attachtrans.infer.compiling import Compiled
+
+            translator = Compiled(
+                translator, tile_size=arguments.tile_size, batch_size=arguments.batch_size
+            )
+        if running.compat is None:
+            return Engine[int](
+                translator,
+                tile_size=arguments.tile_size,
+                padding=arguments.padding,
+                batch_size=arguments.batch_size,
+                device=translator.device,
+                precision=running.precision,
+                on_pixels=self.progress.computed,
+                stop=stop,
+                seams=running.seams,
+                on_staging=self._tell_staging,
+            )
+        return BlockEngine[int](
+            translator,
+            reference_rule(
+                tile=self.model.definition.tile_size,
+                padding=arguments.padding,
+                batch_size=arguments.batch_size,
+            ),
+            on_pixels=self.progress.computed,
+            stop=stop,
+            precision="fp32" if running.precision == "auto" else running.precision,
+        )
+
+    def _tell_staging(self, size: Size, staging: Staging) -> None:
+        """Say what the first photo of each size keeps where, before it is run in stages."""
+        note = f"exact seams: a photo of {size.width} x {size.height} px keeps {staging.lodging}"
+        if note not in self.notes:
+            self.notes.append(note)
+            self.progress.told(note)
 
     def _growth(self, spec: TranslatorSpec) -> float:
         """Bytes of enlarged photo and result per byte of photo."""

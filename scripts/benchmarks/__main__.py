@@ -28,6 +28,9 @@ jobs:
   peers    the same photos through other tools' scripts (--peers), each in a fresh process
   memory   peak memory with 100 and with 2,000 photos (--n: instead of 2,000)
   codec    JPEG decoding and encoding against Pillow and OpenCV
+  nets     parameters, FLOP, time and memory of a tile: a net of every ArcGIS type in the size that
+           training makes by default, with random weights, and all of --net; --n: tiles to time.
+           Needs what the engine job needs
 
 Contestants take turns, --repeat times, each in a fresh process; the clock starts after imports (for
 the net, the naive loop and other tools also after loading the net). Compare ratios within one run,
@@ -103,13 +106,16 @@ def run_jobs(options: argparse.Namespace, folder: Path) -> list[Finding]:
     """Every job asked for with every net; tables are printed as they come."""
     findings = []
     names = list(JOBS) if options.job == "all" else [options.job]
+    models = []
     for net in options.net:
         model, seconds = with_facts(net, folder)
         if seconds:
             say(f"{net}: the net's facts were measured once, in {seconds:.1f} s")
+        models.append((Path(net).name, model))
+    for position, (net, model) in enumerate(models):
         bench = Bench(
             folder=folder / "job",
-            net=Path(net).name,
+            net=net,
             model=model,
             device=options.device,
             count=options.n,
@@ -118,9 +124,12 @@ def run_jobs(options: argparse.Namespace, folder: Path) -> list[Finding]:
             peers=options.peers,
             peers_python=options.peers_python,
             peer_net=options.peer_net,
+            others=tuple(models[1:]),
             say=say,
         )
         for name in names:
+            if name == "nets" and position:
+                continue  # its one table has all nets
             bench.folder.mkdir()
             try:
                 finding = JOBS[name](bench)

@@ -218,6 +218,13 @@ def codec(settings: Settings) -> dict[str, Any]:
     return recode(settings)
 
 
+def net(settings: Settings) -> dict[str, Any]:
+    """What a tile costs a net, see `benchmarks.nets`."""
+    from benchmarks.nets import measure
+
+    return measure(settings)
+
+
 KINDS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "overwrite": overwrite,
     "append": append,
@@ -226,6 +233,7 @@ KINDS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "engine": engine,
     "naive": naive,
     "codec": codec,
+    "net": net,
 }
 
 

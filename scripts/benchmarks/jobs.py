@@ -32,6 +32,7 @@ class Bench:
     """What the command line says, and a scratch folder.
 
     model        what attachtrans is given; net is how the user named it
+    others       further nets of the same run, (net, model) each
     count        photos, None = the job's own number
     megapixels   of a photo, None = the job's own
     peers        folder of scripts, see `peer`; peers_python runs them; peer_net is their word
@@ -48,6 +49,7 @@ class Bench:
     peers: Path | None
     peers_python: str
     peer_net: str
+    others: tuple[tuple[str, str], ...]
     say: Callable[[str], None]
 
     def settings(self, job: str, count: int, size: tuple[int, int], **more: Any) -> dict[str, Any]:
@@ -314,10 +316,42 @@ def codec(bench: Bench) -> Finding:
     )
 
 
+def nets(bench: Bench) -> Finding:
+    """What a tile costs the nets of every ArcGIS type and all nets of this run."""
+    from benchmarks.nets import COLUMNS, row
+    from benchmarks.zoo import ZOO
+
+    models = dict([*((name, name) for name in ZOO), (bench.net, bench.model), *bench.others])
+    contestants = [
+        Contestant(
+            name=name,
+            run=partial(
+                in_process,
+                "net",
+                {"model": model, "device": bench.device, "count": bench.count or 4},
+            ),
+        )
+        for name, model in models.items()
+    ]
+    figures = race(contestants, bench.repeat, bench.say)
+    return Finding(
+        title=f"What a tile costs, {bench.device}",
+        text=table(
+            COLUMNS, [row(name, entry.runs[0], entry.least) for name, entry in figures.items()]
+        ),
+        ratios={
+            f"bf16, {name}": entry.least("fp32_ms") / entry.least("bf16_ms")
+            for name, entry in figures.items()
+        },
+        figures=figures,
+    )
+
+
 JOBS: dict[str, Callable[[Bench], Finding]] = {
     "photos": photos,
     "engine": engine,
     "peers": peers,
     "memory": memory,
     "codec": codec,
+    "nets": nets,
 }

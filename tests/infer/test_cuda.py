@@ -59,7 +59,7 @@ def test_half_precision_stays_close(precision):
     full = translate(net, *arrays, precision="fp32")
     half = translate(net, *arrays, precision=precision)
     for a, b in zip(full, half, strict=True):
-        assert b.precision in ("bf16", "fp16")
+        assert precision in (b.precision, "auto")  # which one it is, the clock decides
         assert np.abs(a.array.astype(int) - b.array).max() <= 3
 
 

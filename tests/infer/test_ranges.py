@@ -49,6 +49,24 @@ def test_full_scale_goes_to_the_range_and_back(dtype, both):
         assert units * from_net.gain + from_net.offset == pytest.approx(value, abs=1e-9 * full)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "usual", "expected"),
+    [
+        ("uint8", (40, 200), "uint8"),
+        ("uint8", (400, 2000), "float32"),
+        ("uint16", (400, 2000), "uint16"),
+        ("int16", (-5, 5), "int16"),
+        ("uint16", (-5, 5), "float32"),
+        ("uint8", (0, 1), "uint8"),
+        ("float32", (40, 200), "float32"),
+    ],
+)
+def test_values_without_bounds_stay_in_a_type_that_suits_them(dtype, usual, expected):
+    net = spec(in_range=RAW, out_range=RAW, usual_range=usual)
+    found = encoding(np.dtype(dtype), net)
+    assert (found.dtype, found.gain, found.offset) == (np.dtype(expected), 1, 0)
+
+
 def test_raw_values_pass():
     to_net = decoding(np.dtype("uint16"), spec(in_range=None))
     assert (to_net.divisor, to_net.offset) == (1, 0)

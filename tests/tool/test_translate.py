@@ -134,7 +134,7 @@ def test_a_second_run_meanwhile_is_refused(fixture_copy: Copy, model: Path) -> N
         ({"output": "x.gpkg", "limit": 0}, "--limit"),
         ({"output": "x.gpkg", "work_dir": "no/such/folder"}, "--work-dir"),
         ({"output": "no/such/x.gpkg"}, "--output: there is no folder"),
-        ({"output": "x.gpkg", "seams": "exact"}, "--seams"),
+        ({"output": "x.gpkg", "seams": "sharp"}, "--seams sharp"),
     ],
 )
 def test_what_cannot_be_says_so(
