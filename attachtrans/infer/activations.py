@@ -69,9 +69,7 @@ def find_room(device: torch.device) -> Room:
     )
 
 
-def free_memory(
-    meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")
-) -> int:
+def free_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes of memory for a taker; 0 where the system does not say (files are cached there too)."""
     try:
         lines = dict(line.split(":") for line in meminfo.read_text(encoding="ascii").splitlines())

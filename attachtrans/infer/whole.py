@@ -24,9 +24,11 @@ def translate_array(
 ) -> NDArray[Any]:
     """Translate an image (bands, height, width) in source units and give it in target units.
 
-    tile_size, padding and batch_size as in `Engine`; it runs on the translator's device. The
-    result is (out_bands, height * scale, width * scale) in the input's data type where the values
-    fit, else float32. seams is "blend" (neighbouring tiles fade into each other; nets with a
+    tile_size, padding and batch_size as in `Engine`; it runs on the translator's device, in the
+    precision that it was loaded with, which is fp32 when none was asked for.
+
+    The result is (out_bands, height * scale, width * scale) in the input's data type where the
+    values fit, else float32. seams is "blend" (neighbouring tiles fade into each other; nets with a
     bounded receptive field have no seams anyway) or "exact" (as one pass over the whole image).
     Raises ArgumentError, and InferenceError when the net fails on this image.
     """
@@ -40,6 +42,7 @@ def translate_array(
         padding=padding,
         batch_size=batch_size,
         device=translator.device,
+        precision="fp32",
         seams=seams,
     )
     ((_, result),) = (*engine.submit(0, array), *engine.flush())

@@ -107,7 +107,7 @@ def model_info(
         name=definition.name,
         model_type=definition.model_type,
         summary=model_type.summary,
-        file=str(definition.file or "JSON text"),
+        file=str(definition.file or "none: JSON text, or known by the weights"),
         in_bands=spec.in_bands,
         out_bands=spec.out_bands,
         in_range=spec.in_range,

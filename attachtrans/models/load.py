@@ -130,8 +130,7 @@ def build(
         ) from error
     except _DAMAGED as error:
         raise ModelError(
-            f"{definition.name} cannot be built from its definition and its weights: "
-            f"{error!s:.300}"
+            f"{definition.name} cannot be built from its definition and its weights: {error!s:.300}"
         ) from error
 
 

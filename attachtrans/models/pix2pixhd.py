@@ -195,6 +195,12 @@ class FromLabels(nn.Module):
         return hot.to(self.classes.dtype)
 
 
+def takes_labels(definition: ModelDefinition) -> bool:
+    """Whether the net of a definition is fed class numbers, not light."""
+    is_hd = definition.model_type == "Pix2PixHD"
+    return is_hd and bool(whole(definition.raw, "label_nc", minimum=0))
+
+
 def build(
     definition: ModelDefinition,
     arguments: TilingArguments,
@@ -210,7 +216,7 @@ def build(
     if definition.model_file is None:
         raise ModelError(f"{definition.name} names no model file.")
     net, plan = read_generator(part_of(load_state_dict(definition.model_file), "G."))
-    if whole(definition.raw, "label_nc", minimum=0):
+    if takes_labels(definition):
         full_scale = _FULL_SCALE if reference.compat is None else 1.0
         module: nn.Module = FromLabels(
             net,

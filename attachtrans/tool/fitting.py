@@ -22,12 +22,14 @@ class Fitting:
 
     overwrite   results take the place of their photos, so they must keep the file's format
     map_space   the user wants results on the map's grid
+    labels      the net is fed class numbers, not light
     """
 
     spec: TranslatorSpec
     overwrite: bool
     map_space: bool
     asked: EncodeOptions
+    labels: bool = False
 
     def objection(self, photo: Photo, header: Probe) -> str | None:
         """A reason not to translate this photo, None when there is none."""
@@ -35,6 +37,11 @@ class Fitting:
             return (
                 "it has a position and a direction, so map space would turn it into an ortho, "
                 "which this release cannot make; use --pixel-space (use_pixelspace=PIXELSPACE)"
+            )
+        if self.labels and not _is_grey(photo.pixels):
+            return (
+                "it is in colour, and this net is fed class numbers in one band (the colours of a "
+                "palette are not its numbers): save the label map as a grey image"
             )
         try:
             dtype = output_dtype(photo.pixels.dtype, self.spec)
@@ -55,6 +62,11 @@ class Fitting:
         array: NDArray[Any] = result
         fitting = needs_format(photo, array.dtype, len(array), self.asked)
         return EncodeOptions(format=fitting, quality=self.asked.quality) if fitting else self.asked
+
+
+def _is_grey(pixels: NDArray[Any]) -> bool:
+    """Whether all bands (bands, height, width) are the same."""
+    return bool((pixels[1:] == pixels[:1]).all())
 
 
 def _beyond_full_scale(pixels: NDArray[Any]) -> str | None:

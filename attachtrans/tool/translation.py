@@ -190,6 +190,7 @@ class Translation:
         from attachtrans.image import EncodeOptions, Limits
         from attachtrans.infer.devices import select_devices
         from attachtrans.models.load import load_model
+        from attachtrans.models.pix2pixhd import takes_labels
         from attachtrans.pipeline import PhotoRules
         from attachtrans.tool.fitting import Fitting
 
@@ -210,6 +211,7 @@ class Translation:
         spec, overwrite = translators[0].spec, self.writing.output is None
         fitting = Fitting(
             spec=spec,
+            labels=takes_labels(self.model.definition),
             overwrite=overwrite,
             map_space=self.writing.space == "map",
             asked=EncodeOptions(format=self.writing.format, quality=self.writing.quality),

@@ -40,7 +40,7 @@ MODEL_TILE = 256
 _LARGE = Size(1 << 15, 1 << 15)
 _MEMORY_MB = 8 << 10
 _BASE_MB = 1 << 10  # torch and its libraries, a photo, what others hold
-_CPU_ROUNDS = 2
+_TURNS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +91,7 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
     started = time.perf_counter(), time.process_time()
     device = torch.device(settings["device"])
     net = opened(settings["model"], device)
+    memory = tile_mb(net, device)
     one = net.inputs(1)
     with FlopCounterMode(display=False) as counter:
         full = net.call(*one).float()
@@ -101,11 +102,11 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
         "edge": net.edge,
         "flop": counter.get_total_flops(),
         "agrees": agree(half, full, None),
-        "tile_mb": tile_mb(net, device),
+        "tile_mb": memory,
         "fp32_ms": float("inf"),
         "bf16_ms": float("inf"),
     }
-    for _ in range(_CPU_ROUNDS):
+    for _ in range(_TURNS):
         for name, is_half in (("fp32_ms", False), ("bf16_ms", True)):
             took = tile_ms(net, device, settings["count"], half=is_half)
             result[name] = min(result[name], took)
@@ -138,19 +139,15 @@ def tile_ms(net: Net, device: torch.device, tiles: int, *, half: bool) -> float:
 
 
 def tile_mb(net: Net, device: torch.device) -> float:
-    """Memory that another tile in a batch takes at its peak, the weights aside."""
+    """Memory that a second tile in a batch adds to the peak; for a net that has not run yet."""
     peaks = []
     for batch in (1, 2):
         inputs = net.inputs(batch)
-        settle(device)
         forget_peak(device)
-        before = held_mb(device)
         net.call(*inputs)
         settle(device)
-        peaks.append(peak_mb(device) - before)
-    if device.type == "cuda":
-        return max(peaks[1] - peaks[0], 1.0)
-    return max(peaks[1] / 2, 1.0)  # what the allocator kept of the first tile is used again
+        peaks.append(peak_mb(device))
+    return max(peaks[1] - peaks[0], 1.0)
 
 
 def settle(device: torch.device) -> None:
@@ -168,24 +165,12 @@ def forget_peak(device: torch.device) -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def held_mb(device: torch.device) -> float:
-    """Memory in use."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device) / (1 << 20)
-    return _status("VmRSS")
-
-
 def peak_mb(device: torch.device) -> float:
     """Most memory in use since `forget_peak`."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / (1 << 20)
-    return _status("VmHWM")
-
-
-def _status(key: str) -> float:
-    """A size from Linux's record of this process, in MB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(dict(line.split(":", 1) for line in lines)[key].split()[0]) / 1024
+    return int(dict(line.split(":", 1) for line in lines)["VmHWM"].split()[0]) / 1024
 
 
 def row(name: str, run: Mapping[str, Any], least: Callable[[str], float]) -> tuple[object, ...]:

@@ -11,7 +11,6 @@ from attachtrans.models.module import ModuleTranslator, place
 from attachtrans.models.translator import TranslatorSpec
 from tests.models.arcgis_nets import SMALL, SMALL_HD, seeded
 
-
 CPU = torch.device("cpu")
 
 

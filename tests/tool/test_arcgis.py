@@ -142,6 +142,21 @@ def test_label_maps_become_pictures(mode, tmp_path):
     assert drawn.std() > 1
 
 
+def test_a_label_map_in_colours_is_refused(tmp_path):
+    plan = type(SMALL_HD)(**{**as_dict(SMALL_HD), "bands": 5})
+    emd = pix2pix_hd(tmp_path / "m.emd", plan, **LABELS)
+    picture = Image.fromarray(np.full((40, 70), 2, np.uint8), "P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 7, 255])
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    gpkg = survey(tmp_path, [file.getvalue()])
+    report = translate_pixels(gpkg, emd, overwrite_attachments=True, device="cpu")
+    (outcome,) = report.outcomes
+    assert outcome.status == Status.REFUSED
+    assert "grey image" in outcome.reason
+    assert stored(gpkg) == [file.getvalue()]
+
+
 def as_dict(plan: Any) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in plan.__slots__}
 
