@@ -1,13 +1,15 @@
-"""Nets compiled by torch (`--compile`): for one shape of batches, since each shape takes minutes.
+"""Nets compiled by torch (`--compile`): for one shape of batches, since each shape takes its time.
 
-Measured on a CPU with AVX-512, one thread, against the same net as it is: Pix2Pix U-Net 1.6 times
-as fast, CycleGAN 1.1, diffusion nets 1.0; it takes half a minute to two. So nobody gets it unasked.
+Measured on a CPU with AVX-512, fp32, against the same net as it is: Pix2Pix U-Net 1.7 times as
+fast, CycleGAN 1.1, diffusion nets 1.0; nets with a resnet backbone do not compile (torch 2.13).
+It takes ten seconds to two minutes. So nobody gets it unasked.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch._inductor import config
 
 from attachtrans.errors import ArgumentError, InferenceError
 from attachtrans.infer.devices import tiles_per_call
@@ -80,13 +82,16 @@ class Compiled:
         batch = (noise * (high - low) + low).to(self.device, memory_format=torch.channels_last)
         exact = self._plain(batch)
         try:
-            found = self._fast(batch)
+            # Nearly all there is to gain lies in weights that are laid out once and for all. (As
+            # an option of torch.compile this has no effect: measured with torch 2.13.)
+            with config.patch(freezing=True):
+                found = self._fast(batch)
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise InferenceError(
                 f"--compile: torch could not compile this net ({type(error).__name__}: "
-                f"{reason:.200}); on a CPU it needs a C++ compiler such as g++. Install one, or "
-                "leave --compile out"
+                f"{reason:.200}). If it is a C++ compiler that is missing, install one such as "
+                "g++; else leave --compile out"
             ) from error
         if not agree(found, exact, self.spec.out_range):
             raise InferenceError(

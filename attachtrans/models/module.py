@@ -77,9 +77,7 @@ class ModuleTranslator:
             raise ArgumentError(
                 "--compile: a TorchScript file brings its own compiler: leave --compile out"
             )
-        # Half of what there is to gain lies in weights that are laid out once and for all.
-        compiled = torch.compile(self.module, dynamic=False, options={"freezing": True})
-        module = cast(nn.Module, compiled)
+        module = cast(nn.Module, torch.compile(self.module, dynamic=False))
         return dataclasses.replace(self, module=module)
 
     def __call__(self, batch: Tensor, positions: Tensor | None = None) -> Tensor:
