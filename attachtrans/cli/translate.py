@@ -145,6 +145,12 @@ Examples:
 )
 @option(
     MODEL,
+    "--seed",
+    type=click.IntRange(0),
+    help="Noise of a diffusion net: the same seed gives the same result (as -a seed=N).",
+)
+@option(
+    MODEL,
     "--scale",
     type=float,
     help="Enlargement by a super-resolution net that keeps the size (default: as trained).",
@@ -196,6 +202,8 @@ def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
 
     bbox = options.pop("bbox")
     pixel_space = options.pop("pixel_space")
+    if (seed := options.pop("seed")) is not None:
+        options["arguments"] = (*options["arguments"], ("seed", str(seed)))
     translation = plan_translation(
         **options, bbox=bbox or None, space="pixel" if pixel_space else "map"
     )

@@ -29,10 +29,10 @@ from attachtrans.infer.jobs import Job, Tile
 from attachtrans.infer.lanes import Lanes
 from attachtrans.infer.precision import Caller
 from attachtrans.infer.ranges import decoding, encoding
-from attachtrans.infer.staged import Staged, Staging, no_way
+from attachtrans.infer.staged import Staged, Staging, require_exact
 from attachtrans.infer.stepwise import Stepwise
 from attachtrans.infer.tiling import SEAMS, Plan, Tiling, exact_scale
-from attachtrans.models.translator import StepwiseTranslator, Translator, TranslatorSpec
+from attachtrans.models.translator import StepwiseTranslator, Translator
 from attachtrans.types import Size
 
 K = TypeVar("K", bound=Hashable)
@@ -95,7 +95,7 @@ class Engine(Generic[K]):
         self._exact = seams == "exact"
         self._on_staging = on_staging or (lambda _size, _staging: None)
         if self._exact:
-            _check_exact(spec, tile_size, precision)
+            require_exact(spec, tile_size, precision)
             precision = "fp32"
         self._spec = spec
         self._device = device
@@ -117,6 +117,11 @@ class Engine(Generic[K]):
         self._on_the_way: deque[tuple[K, Delivery]] = deque()
         self._lanes = Lanes(device)
         self._flying: deque[tuple[list[Tile[K]], Future[Tensor]]] = deque()
+
+    @property
+    def precision(self) -> str:
+        """In which the net is computed by now: fp32, bf16 or fp16."""
+        return self._call.precision
 
     @torch.inference_mode()
     def submit(self, key: K, array: NDArray[Any]) -> list[Result[K]]:
@@ -439,11 +444,3 @@ class Engine(Generic[K]):
             self._ready.append((key, delivery.unpack()))
         ready, self._ready = self._ready, []
         return ready
-
-
-def _check_exact(spec: TranslatorSpec, tile_size: int | None, precision: str) -> None:
-    """Refuse at once what can never give exact seams."""
-    if precision not in ("auto", "fp32"):
-        raise ArgumentError(f"--seams exact computes in fp32: leave --precision {precision} out")
-    if spec.stages is None and spec.receptive_field_px is None and tile_size is None:
-        raise ArgumentError(no_way(spec))

@@ -7,15 +7,17 @@ three times the CPU seconds). Tiles do not depend on each other, so they share t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 from typing import ParamSpec, TypeVar
 
 import torch
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Given = TypeVar("Given")
 
 # Each lane holds the layers of a tile in memory; with more cores a lane has several threads.
 _MOST_LANES = 4
@@ -50,6 +52,28 @@ class Lanes:
         if self._pool is None:
             return self.run(function, *args, **kwargs)
         return self._pool.submit(function, *args, **kwargs)
+
+    def each(
+        self, function: Callable[[Given], T], items: Iterable[Given], stop: Event
+    ) -> Iterator[tuple[Given, T]]:
+        """Each item with what the function gives for it, in order, until stopped."""
+        flying: deque[tuple[Given, Future[T]]] = deque()
+        try:
+            for item in items:
+                if stop.is_set():
+                    return
+                flying.append((item, self.submit(function, item)))
+                if len(flying) > self.ahead:
+                    done, future = flying.popleft()
+                    yield done, future.result()
+            while flying:
+                done, future = flying.popleft()
+                yield done, future.result()
+        finally:
+            # What is left after a failure holds memory until it is over.
+            for _, future in flying:
+                if not future.cancel():
+                    future.exception()
 
     @staticmethod
     def run(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

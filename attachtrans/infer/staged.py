@@ -9,17 +9,16 @@ result is that of one pass over the whole image, to rounding, in the memory of a
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from attachtrans.errors import InferenceError
+from attachtrans.errors import ArgumentError, InferenceError
 from attachtrans.infer.activations import Activation, Lodging, Room, lodge
 from attachtrans.infer.canvas import Canvas, read_tile
 from attachtrans.infer.lanes import Lanes
@@ -60,7 +59,7 @@ class Staging:
         Raises InferenceError when the net has no stages, or there is too little room.
         """
         if spec.stages is None:
-            raise InferenceError(no_way(spec))
+            raise InferenceError(_no_way(spec))
         longest = max(size) + spec.multiple_of + spec.min_size + 2 * spec.margin_px
         whole = Tiling(tile_size=longest).plan(size, spec)
         parts = spec.stages.parts(whole.tile)
@@ -89,7 +88,19 @@ class Staging:
         )
 
 
-def no_way(spec: TranslatorSpec) -> str:
+def require_exact(spec: TranslatorSpec, tile_size: int | None, precision: str) -> None:
+    """Refuse at once what can never give exact seams.
+
+    Raises:
+        ArgumentError: it is asked for half precision, or no tile but the whole photo would do.
+    """
+    if precision not in ("auto", "fp32"):
+        raise ArgumentError(f"--seams exact computes in fp32: leave --precision {precision} out")
+    if spec.stages is None and spec.receptive_field_px is None and tile_size is None:
+        raise ArgumentError(_no_way(spec))
+
+
+def _no_way(spec: TranslatorSpec) -> str:
     """Why exact seams are not possible with a net, and what is."""
     if spec.receptive_field_px is not None:
         return (
@@ -141,7 +152,9 @@ class Staged:
                     folder, device = staging.room.folder, self.image.device
                     values[number] = Activation(part.shape, home, folder, device)
                 counts: list[_Count] = []
-                for at, (region, result) in enumerate(self._results(work, regions)):
+                compute = partial(self._compute, work)
+                results = self.lanes.each(compute, regions, self.stop)
+                for at, (region, result) in enumerate(results):
                     if last:
                         canvas.paste(result, *divmod(at, len(staging.plan.columns.spans)))
                     elif part.counted:
@@ -156,26 +169,6 @@ class Staged:
                     if end == number:
                         values.pop(other, None)
         return True
-
-    def _results(self, work: _Work, regions: Sequence[Region]) -> Iterator[tuple[Region, Tensor]]:
-        """What the tiles give, in order, until stopped."""
-        flying: deque[tuple[Region, Future[Tensor]]] = deque()
-        try:
-            for region in regions:
-                if self.stop.is_set():
-                    return
-                flying.append((region, self.lanes.submit(self._compute, work, region)))
-                if len(flying) > self.lanes.ahead:
-                    done, future = flying.popleft()
-                    yield done, future.result()
-            while flying:
-                done, future = flying.popleft()
-                yield done, future.result()
-        finally:
-            # What is left after a failure holds memory until it is over.
-            for _, future in flying:
-                if not future.cancel():
-                    future.exception()
 
     @torch.inference_mode()
     def _compute(self, work: _Work, region: Region) -> Tensor:

@@ -9,9 +9,7 @@ next step (as in MultiDiffusion, arXiv 2302.08113). The last step then has littl
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -105,24 +103,9 @@ class Stepwise:
     def _results(self, work: Callable[[Batch], Tensor]) -> Iterator[tuple[Places, Tensor]]:
         """What the work gives for every batch of tiles, in order, until stopped."""
         every = list(self.plan)
-        flying: deque[tuple[Places, Future[Tensor]]] = deque()
-        try:
-            for first in range(0, len(every), self.batch_size):
-                if self.stop.is_set():
-                    return
-                places = every[first : first + self.batch_size]
-                flying.append((places, self.lanes.submit(self._call, work, places)))
-                if len(flying) > self.lanes.ahead:
-                    done, future = flying.popleft()
-                    yield done, future.result()
-            while flying:
-                done, future = flying.popleft()
-                yield done, future.result()
-        finally:
-            # What is left after a failure holds memory until it is over.
-            for _, future in flying:
-                if not future.cancel():
-                    future.exception()
+        size = self.batch_size
+        batches = [every[first : first + size] for first in range(0, len(every), size)]
+        return self.lanes.each(partial(self._call, work), batches, self.stop)
 
     @torch.inference_mode()
     def _call(self, work: Callable[[Batch], Tensor], places: Places) -> Tensor:

@@ -175,6 +175,7 @@ class Translation:
         pipeline = Pipeline(self.photos, sink, engines, rules, crew=crew, stop=stop)
         self.times = {"wall": pipeline.times.wall, "cpu": pipeline.times.cpu}
         yield from pipeline
+        self._tell_precision(engines)
         self.photos.close()
         self.notes.extend(sink.finish())
         sink.close()
@@ -272,6 +273,17 @@ class Translation:
             stop=stop,
             precision="fp32" if running.precision == "auto" else running.precision,
         )
+
+    def _tell_precision(self, engines: Sequence[PhotoEngine]) -> None:
+        """Say when half precision was chosen for the net, which nobody asked for."""
+        from attachtrans.infer.engine import Engine
+
+        chosen = {engine.precision for engine in engines if isinstance(engine, Engine)} - {"fp32"}
+        if chosen and self.model.running.precision == "auto":
+            self.notes.append(
+                f"the net was computed in {' and '.join(sorted(chosen))} once that had proved "
+                "faster, and equal to fp32 as far as 8 bits show; --precision fp32 prevents it"
+            )
 
     def _tell_staging(self, size: Size, staging: Staging) -> None:
         """Say what the first photo of each size keeps where, before it is run in stages."""

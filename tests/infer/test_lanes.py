@@ -140,3 +140,13 @@ def test_stop_does_not_wait_for_the_rest():
     )
     assert engine.submit(0, picture(160, 160)) == []
     assert engine.flush() == []
+
+
+def test_each_gives_results_in_order_and_ends_when_stopped():
+    lanes, stop = Lanes(torch.device("cpu")), threading.Event()
+    assert list(lanes.each(lambda n: n * n, range(9), stop)) == [(n, n * n) for n in range(9)]
+    seen = []
+    for number, _ in lanes.each(lambda n: n, range(1000), stop):
+        seen.append(number)
+        stop.set()
+    assert seen == [0]

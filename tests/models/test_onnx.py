@@ -13,6 +13,7 @@ from attachtrans.errors import ModelError
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.load import load_model
 from tests.models.nets import package
+from tests.models.onnx_graphs import write as write_graph
 
 torch.set_num_threads(1)
 
@@ -21,23 +22,14 @@ def write(
     emd, nodes, *, shape=("n", 3, "h", "w"), initializers=(), dtype=TensorProto.FLOAT, **keys
 ):
     """An ONNX graph from x to y, and its .emd."""
-    x = helper.make_tensor_value_info("x", dtype, shape)
-    y = helper.make_tensor_value_info("y", dtype, ["a", "b", "c", "d"])
-    graph = helper.make_graph(nodes, "g", [x], [y], list(initializers))
-    opset = [helper.make_opsetid("", 18)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
-    onnx.checker.check_model(model)
-    emd.with_suffix(".onnx").write_bytes(model.SerializeToString())
-    definition = {
-        "Framework": "attachtrans",
-        "ModelType": "ONNX",
-        "ModelFile": emd.with_suffix(".onnx").name,
-        "InputRange": [0, 1],
-        "OutputRange": [0, 1],
+    return write_graph(
+        emd,
+        nodes,
+        inputs=[("x", dtype, shape)],
+        outputs=[("y", dtype, ["a", "b", "c", "d"])],
+        initializers=initializers,
         **keys,
-    }
-    emd.write_text(json.dumps(definition))
-    return emd
+    )
 
 
 def identity(emd, **keys):

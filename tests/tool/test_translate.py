@@ -245,3 +245,15 @@ def test_the_report_as_a_geodataframe(fixture_copy: Copy, model: Path) -> None:
     assert len(placed) >= 7
     assert placed.geometry.notna().any()
     assert set(frame["status"]) <= {str(status) for status in Status}
+
+
+def test_half_precision_that_nobody_asked_for_is_told(fixture_copy, monkeypatch):
+    from attachtrans.infer.engine import Engine
+
+    source = fixture_copy("esri_globalid.gpkg")
+    options = {"overwrite_attachments": True, "backup": False, "device": "cpu", "limit": 1}
+    report = translate_pixels(source, "sr-x2", **options)
+    assert not any("--precision fp32" in note for note in report.notes)
+    monkeypatch.setattr(Engine, "precision", property(lambda _: "bf16"))
+    report = translate_pixels(source, "sr-x2", again=True, **options)
+    assert any("bf16" in note and "--precision fp32" in note for note in report.notes)

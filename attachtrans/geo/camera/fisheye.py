@@ -7,7 +7,7 @@ fisheye internal parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Self
 
@@ -17,14 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from attachtrans.errors import ArgumentError
 from attachtrans.geo.camera.base import (
-    PixelPlane,
-    checked_pose,
-    checked_size,
     columns,
     into_camera,
     into_world,
-    ratios,
 )
+from attachtrans.geo.camera.lens import LensCamera
 from attachtrans.geo.distortion import least_root
 from attachtrans.types import Size
 
@@ -102,7 +99,7 @@ def _factor(terms: tuple[float, ...], theta: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FisheyeCamera:
+class FisheyeCamera(LensCamera[AngleSeries]):
     """A lens whose picture radius grows with the angle from its axis.
 
     With theta = atan2(hypot(x, y), z) in camera axes, the radius in focal lengths is
@@ -120,34 +117,9 @@ class FisheyeCamera:
         ArgumentError: a value that no camera has; the message names it.
     """
 
-    size: Size
-    _: KW_ONLY
-    focal_px: tuple[float, float]
-    centre_px: tuple[float, float]
-    distortion: Sequence[float] | AngleSeries = ()
-    rotation: Floats
-    position: Floats
-    shear_px: tuple[float, float] = (0.0, 0.0)
-    lens: AngleSeries = field(init=False, repr=False)
-    _plane: PixelPlane = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        plane = PixelPlane(focal_px=self.focal_px, shear_px=self.shear_px, centre_px=self.centre_px)
-        rotation, position = checked_pose(self.rotation, self.position)
-        lens = self.distortion
-        if not isinstance(lens, AngleSeries):
-            lens = AngleSeries.even(lens)
-        for name, value in (
-            ("size", checked_size(self.size)),
-            ("focal_px", plane.focal_px),
-            ("centre_px", plane.centre_px),
-            ("shear_px", plane.shear_px),
-            ("rotation", rotation),
-            ("position", position),
-            ("lens", lens),
-            ("_plane", plane),
-        ):
-            object.__setattr__(self, name, value)
+    @staticmethod
+    def _lens(distortion: Sequence[float] | AngleSeries) -> AngleSeries:
+        return distortion if isinstance(distortion, AngleSeries) else AngleSeries.even(distortion)
 
     @classmethod
     def pix4d(
@@ -206,15 +178,3 @@ class FisheyeCamera:
         theta = self.lens.angle(radius)
         across = np.sin(theta) / np.where(radius > 0.0, radius, 1.0)
         return into_world(self, np.stack([x * across, y * across, np.cos(theta)]))
-
-    def resized(self, size: Size) -> Self:
-        """The camera of the same picture at another size; the ratio is taken per axis."""
-        size = checked_size(size)
-        plane = self._plane.scaled(*ratios(self.size, size))
-        return replace(
-            self,
-            size=size,
-            focal_px=plane.focal_px,
-            centre_px=plane.centre_px,
-            shear_px=plane.shear_px,
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
@@ -12,14 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from attachtrans.errors import ArgumentError
 from attachtrans.geo.camera.base import (
-    PixelPlane,
-    checked_pose,
     checked_size,
     columns,
     into_camera,
     into_world,
-    ratios,
 )
+from attachtrans.geo.camera.lens import LensCamera
 from attachtrans.geo.distortion import BrownDistortion, Distortion
 from attachtrans.types import Size
 
@@ -44,7 +42,7 @@ _FACES = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PerspectiveCamera:
+class PerspectiveCamera(LensCamera[Distortion]):
     """A central projection onto a plane, bent by a lens.
 
     size        (width, height) of the image
@@ -59,34 +57,11 @@ class PerspectiveCamera:
         ArgumentError: a value that no camera has; the message names it.
     """
 
-    size: Size
-    _: KW_ONLY
-    focal_px: tuple[float, float]
-    centre_px: tuple[float, float]
-    distortion: Sequence[float] | Distortion = ()
-    rotation: Floats
-    position: Floats
-    shear_px: tuple[float, float] = (0.0, 0.0)
-    lens: Distortion = field(init=False, repr=False)
-    _plane: PixelPlane = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        plane = PixelPlane(focal_px=self.focal_px, shear_px=self.shear_px, centre_px=self.centre_px)
-        rotation, position = checked_pose(self.rotation, self.position)
-        lens = self.distortion
-        if isinstance(lens, Sequence | np.ndarray):
-            lens = BrownDistortion.opencv([float(term) for term in lens])
-        for name, value in (
-            ("size", checked_size(self.size)),
-            ("focal_px", plane.focal_px),
-            ("centre_px", plane.centre_px),
-            ("shear_px", plane.shear_px),
-            ("rotation", rotation),
-            ("position", position),
-            ("lens", lens),
-            ("_plane", plane),
-        ):
-            object.__setattr__(self, name, value)
+    @staticmethod
+    def _lens(distortion: Sequence[float] | Distortion) -> Distortion:
+        if isinstance(distortion, Sequence | np.ndarray):
+            return BrownDistortion.opencv([float(term) for term in distortion])
+        return distortion
 
     @classmethod
     def metashape(  # noqa: PLR0913  # the numbers of a calibration file, one by one
@@ -156,15 +131,3 @@ class PerspectiveCamera:
         """(2, N) pixels -> (3, N) unit directions in the world; nan where the lens has none."""
         x, y = self.lens.undistort(self._plane.plane(columns(pixels, 2)))
         return into_world(self, np.stack([x, y, np.ones_like(x)]))
-
-    def resized(self, size: Size) -> Self:
-        """The camera of the same picture at another size; the ratio is taken per axis."""
-        size = checked_size(size)
-        plane = self._plane.scaled(*ratios(self.size, size))
-        return replace(
-            self,
-            size=size,
-            focal_px=plane.focal_px,
-            centre_px=plane.centre_px,
-            shear_px=plane.shear_px,
-        )
