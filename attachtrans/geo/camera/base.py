@@ -49,6 +49,10 @@ class Camera(Protocol):
         """The camera of the same picture with another number of pixels."""
         ...
 
+    def posed(self, rotation: ArrayLike, position: ArrayLike) -> Self:
+        """The same camera looking another way from another place."""
+        ...
+
 
 def checked_size(size: Sequence[int]) -> Size:
     """`size` as a Size.

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Generic, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from attachtrans.geo.camera.base import PixelPlane, checked_pose, checked_size, ratios
 from attachtrans.types import Size
@@ -63,3 +63,7 @@ class LensCamera(ABC, Generic[L]):
             centre_px=plane.centre_px,
             shear_px=plane.shear_px,
         )
+
+    def posed(self, rotation: ArrayLike, position: ArrayLike) -> Self:
+        """The same camera with another rotation (3, 3) at another position (3,)."""
+        return replace(self, rotation=np.asarray(rotation), position=np.asarray(position))

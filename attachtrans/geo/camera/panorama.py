@@ -117,3 +117,7 @@ class PanoramaCamera:
             full_size_px=(width * across, height * down),
             offset_px=(self.offset_px[0] * across, self.offset_px[1] * down),
         )
+
+    def posed(self, rotation: ArrayLike, position: ArrayLike) -> Self:
+        """The same panorama with another rotation (3, 3) at another position (3,)."""
+        return replace(self, rotation=np.asarray(rotation), position=np.asarray(position))

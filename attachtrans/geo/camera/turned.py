@@ -83,6 +83,10 @@ class TurnedCamera:
         upright = Size(size[1], size[0]) if swapped else Size(*size)
         return replace(self, upright=self.upright.resized(upright))
 
+    def posed(self, rotation: ArrayLike, position: ArrayLike) -> Self:
+        """The same camera with another rotation of the upright picture, at another position."""
+        return replace(self, upright=self.upright.posed(rotation, position))
+
     def _stored(self, pixels: Floats) -> Floats:
         swapped, *backwards = _TURNS[self.orientation]
         placed = pixels[::-1] if swapped else pixels
