@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,19 +27,10 @@ from attachtrans.errors import (
     SourceError,
 )
 from attachtrans.flow import Budget, Crew, StageTimes
-from attachtrans.image import (
-    EncodeOptions,
-    Limits,
-    Photo,
-    Probe,
-    decode,
-    encode,
-    enlarged,
-    probe,
-    resized_alpha,
-)
+from attachtrans.image import Photo, Probe, decode, encode, enlarged, probe, resized_alpha
 from attachtrans.journal import digest_of
 from attachtrans.report import Outcome, Status
+from attachtrans.roles import MaskingEngine, PhotoEngine, PhotoRules, Sight, Translated
 from attachtrans.stores.base import PhotoSink, PhotoSource
 from attachtrans.types import Draft, Item, Size
 
@@ -50,62 +40,6 @@ THREAD_NAME = "attachtrans-pipeline"
 # it and a device's batches busy. Without a limit hundreds of small photos would wait, decoded, for
 # a net that is slower than the decoder.
 _PHOTOS_PER_HAND = 6
-
-
-class Translated(Protocol):
-    """What an engine gives for one photo."""
-
-    @property
-    def array(self) -> NDArray[np.generic]: ...
-
-    @property
-    def seam_ratio(self) -> float | None: ...
-
-
-class PhotoEngine(Protocol):
-    """A tile engine on one device; used by one thread only."""
-
-    def submit(
-        self, key: int, array: NDArray[np.generic]
-    ) -> Sequence[tuple[int, Translated | Exception]]:
-        """Take a photo in; returns those that are finished by now."""
-        ...
-
-    def flush(self) -> Sequence[tuple[int, Translated | Exception]]:
-        """Finish everything that was taken in."""
-        ...
-
-
-@runtime_checkable
-class MaskingEngine(PhotoEngine, Protocol):
-    """An engine that wants to know where a photo is transparent."""
-
-    def submit_masked(
-        self, key: int, array: NDArray[np.generic], mask: NDArray[np.generic]
-    ) -> Sequence[tuple[int, Translated | Exception]]:
-        """As `submit`, a photo that is transparent where `mask` (height, width) is 0."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhotoRules:
-    """How photos are read and written.
-
-    objection   looks at a decoded photo and its header; a reason not to translate it, or None
-    options     how to encode this result (bands, height, width) of this photo
-    history     the line that goes into each result's ImageHistory, None for none
-    anonymise   drop what may show the original: thumbnails, previews, maker notes
-    enlarge     factor by which photos are enlarged before the net sees them
-    growth      bytes of result per byte of photo, for the memory budget
-    """
-
-    limits: Limits
-    objection: Callable[[Photo, Probe], str | None]
-    options: Callable[[Photo, NDArray[np.generic]], EncodeOptions]
-    history: str | None = None
-    anonymise: bool = False
-    enlarge: float = 1.0
-    growth: float = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,6 +54,7 @@ class _Job:
     header: Probe | None = None
     digest: str = ""
     photo: Photo | None = None
+    sight: Sight | None = None
     pixels: NDArray[np.generic] = field(default_factory=lambda: np.empty(0))
     draft: Draft | None = None
     status: Status = Status.TRANSLATED
@@ -297,8 +232,22 @@ class Pipeline:
         elif job.header and (reason := self._rules.objection(job.photo, job.header)):
             job.settle(Status.REFUSED, reason)
         else:
-            job.data = b""  # the decoded photo keeps what it needs to be written again
-            job.pixels = enlarged(job.photo.pixels, self._rules.enlarge)
+            self._look(job, job.photo)
+
+    def _look(self, job: _Job, photo: Photo) -> None:
+        """Find the photo's place on the map, and what the net is fed."""
+        if self._rules.look is not None:
+            try:
+                job.sight = self._rules.look(job.item, job.data, photo)
+            except Exception as error:  # noqa: BLE001 - one bad photo must not end the run
+                job.fail(error)
+                return
+            if job.sight.objection:
+                job.settle(Status.REFUSED, job.sight.objection)
+                return
+            job.photo = photo = job.sight.photo
+        job.data = b""  # the decoded photo keeps what it needs to be written again
+        job.pixels = enlarged(photo.pixels, self._rules.enlarge)
 
     def _translate_all(self, engine: PhotoEngine) -> None:
         jobs: dict[int, _Job] = {}
@@ -343,13 +292,15 @@ class Pipeline:
         if job.photo is None:
             return
         job.seam_ratio = result.seam_ratio
-        encoded = encode(
+        encoded = job.sight.encode(result.array) if job.sight else None
+        encoded = encoded or encode(
             job.photo,
             result.array,
             options=self._rules.options(job.photo, result.array),
             history=self._rules.history,
             anonymise=self._rules.anonymise,
         )
+        placement = job.sight.place(result.array) if job.sight else None
         job.draft = Draft(
             item=job.item,
             data=encoded.data,
@@ -360,6 +311,7 @@ class Pipeline:
             size_out=encoded.size,
             digest_in=job.digest,
             digest_out=digest_of(encoded.data),
+            placement=placement,
         )
 
     # --- the committer ------------------------------------------------------------------------

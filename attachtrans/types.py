@@ -6,7 +6,8 @@ the first pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -58,11 +59,26 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a photo lies on the map.
+
+    geometry    polygon or multipolygon as well-known binary (ISO), in the output's CRS; None where
+                it has no place, and `problem` says why
+    attributes  what is known of it, by column name
+    """
+
+    geometry: bytes | None
+    attributes: Mapping[str, str | float | int | None] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A translated photo, encoded and ready to be committed.
 
     digests are SHA-256 in hex: of the content that was read, and of `data`. `extension` has its
-    dot; `reformatted` says that the file format differs from the photo's own.
+    dot; `reformatted` says that the file format differs from the photo's own. `placement` is None
+    where nobody asked for it.
     """
 
     item: Item
@@ -74,3 +90,4 @@ class Draft:
     size_out: Size
     digest_in: str
     digest_out: str
+    placement: Placement | None = None

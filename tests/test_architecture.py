@@ -28,7 +28,9 @@ MAY_IMPORT = {
     "models": VALUES | {"hosting"},
     "infer": VALUES | {"models.translator"},
     "stores": VALUES | {"image", "geo", "journal"},
-    "pipeline": VALUES | {"flow", "image", "stores.base", "infer", "geo", "journal", "report"},
+    "roles": VALUES | {"image"},
+    "pipeline": VALUES
+    | {"flow", "image", "stores.base", "infer", "geo", "journal", "report", "roles"},
 }
 FOREIGN_NEVER = {
     "geo": {"torch", "rasterio", "fiona", "sqlite3"},

@@ -17,8 +17,9 @@ from PIL import Image
 from attachtrans.errors import ChangedError, InferenceError, SinkError, SourceError
 from attachtrans.flow import Crew
 from attachtrans.image import EncodeOptions, Limits
-from attachtrans.pipeline import THREAD_NAME, PhotoRules, Pipeline
+from attachtrans.pipeline import THREAD_NAME, Pipeline
 from attachtrans.report import Outcome, Status
+from attachtrans.roles import PhotoRules
 from attachtrans.stores.base import Objection
 from attachtrans.types import Draft, Item
 

@@ -135,6 +135,20 @@ class Carrier:
             connection.close()
         return added
 
+    def values(self, source: sqlite3.Connection, fid: int) -> dict[str, object] | None:
+        """A feature's values by the output's columns, its keys included; None when it is gone.
+
+        `source` was opened with `raw_text` as its text factory. Raises SourceError.
+        """
+        rows = self._read(source, [fid])
+        if not rows:
+            return None
+        named = zip(self._fields, rows[0].values, strict=True)
+        return {field.name: value for field, value in named} | {
+            SRC_GLOBALID: _plain(rows[0].guid),
+            SRC_FID: fid,
+        }
+
     def _carry_batch(
         self,
         output: sqlite3.Connection,

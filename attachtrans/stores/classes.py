@@ -7,13 +7,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from attachtrans.errors import ArgumentError, SchemaError
 from attachtrans.stores.datacolumns import carry_data_columns
 from attachtrans.stores.geopackage import Table, is_system, quote, read_schema, reading, same
 from attachtrans.stores.layouts.base import LayoutName, PhotoTable
 from attachtrans.stores.outfile import OutFile
-from attachtrans.stores.outputs.base import PhotoStore
 from attachtrans.stores.registry import (
     Extension,
     add_contents,
@@ -38,6 +38,8 @@ from attachtrans.stores.schema import (
     raise_differences,
 )
 from attachtrans.stores.srs import ensure_srs, read_all_srs
+
+T = TypeVar("T")
 
 _SLOT = re.compile(r"(photo|SRC_ATT|SRC_DIGEST)(_\d+)?", re.IGNORECASE)
 _TAKEN = re.compile("already exists|already an index|already a table|UNIQUE constraint")
@@ -131,40 +133,39 @@ def plan_target(
 
 def prepare(
     out: OutFile,
-    source: sqlite3.Connection,
+    source: sqlite3.Connection | None,
     plan: ClassPlan,
-    make_store: Callable[[ClassPlan], PhotoStore],
-) -> tuple[ClassPlan, PhotoStore]:
-    """Make the class and its photo tables, all or nothing, or check those that are there.
+    furnish: Callable[[sqlite3.Connection, ClassPlan, bool], T],
+) -> tuple[ClassPlan, T]:
+    """Make the class and what belongs to it, all or nothing, or check those that are there.
 
-    Returns the plan with the names of the class that is used. Raises SchemaError when an existing
-    class does not fit.
+    source: the GeoPackage that the plan's layer is in, None for a class with columns of its own.
+    furnish(connection, plan, is_new): makes or checks what belongs to the class, in the same
+    transaction.
+    Returns the plan with the names of the class that is used, and what `furnish` gave. Raises
+    SchemaError when an existing class does not fit.
     """
     with out.transaction() as connection:
         existing = out.schema().table(plan.table.name)
-        if existing is None:
-            try:
-                plan = _create(connection, source, plan, new_triggers=out.has_new_triggers)
-                store = make_store(plan)
-                store.create(connection)
-            except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
-                if not _TAKEN.search(str(error)):
-                    raise
-                message = (
-                    f"the output has no layer {plan.table.name} but remains of one ({error}); "
-                    "name another layer with --output FILE:LAYER"
-                )
-                raise SchemaError(message) from error
-        else:
+        if existing is not None:
             plan = _checked(connection, existing, plan)
-            store = make_store(plan)
-            raise_differences(plan.table.name, store.differences(connection))
-    return plan, store
+            return plan, furnish(connection, plan, False)
+        try:
+            plan = _create(connection, source, plan, new_triggers=out.has_new_triggers)
+            return plan, furnish(connection, plan, True)
+        except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+            if not _TAKEN.search(str(error)):
+                raise
+            message = (
+                f"the output has no layer {plan.table.name} but remains of one ({error}); "
+                "name another layer with --output FILE:LAYER"
+            )
+            raise SchemaError(message) from error
 
 
 def _create(
     connection: sqlite3.Connection,
-    source: sqlite3.Connection,
+    source: sqlite3.Connection | None,
     plan: ClassPlan,
     *,
     new_triggers: bool,
@@ -183,12 +184,14 @@ def _create(
     if plan.geometry is not None:
         add_geometry(connection, plan.geometry)
         add_rtree(connection, plan.geometry, table.key, new_triggers=new_triggers)
-        for name, definition in _curve_extensions(source, plan).items():
+        extensions = _curve_extensions(source, plan) if source is not None else {}
+        for name, definition in extensions.items():
             extension = Extension(
                 table=table.name, column=plan.geometry.column, name=name, definition=definition
             )
             add_extension(connection, extension)
-    carry_data_columns(source, connection, plan)
+    if source is not None:
+        carry_data_columns(source, connection, plan)
     return plan
 
 

@@ -58,6 +58,21 @@ def _envelope(blob: bytes) -> Envelope | None:
     return _bounds(_Walk(blob, 8).points())
 
 
+def to_blob(wkb: bytes, srs_id: int) -> bytes:
+    """A GeoPackage geometry blob of a well-known binary (ISO), with its envelope.
+
+    Raises ValueError when it is not well-known binary.
+    """
+    try:
+        bounds = _bounds(_Walk(wkb, 0).points())
+    except (struct.error, IndexError, KeyError) as error:
+        message = f"not a well-known binary: {error}"
+        raise ValueError(message) from error
+    if bounds is None:
+        return struct.pack("<2sBBi", _MAGIC, 0, 0x11, srs_id) + wkb
+    return struct.pack("<2sBBi4d", _MAGIC, 0, 0x03, srs_id, *bounds) + wkb
+
+
 def _bounds(chunks: Iterable[tuple[array[float], array[float]]]) -> Envelope | None:
     min_x = min_y = math.inf
     max_x = max_y = -math.inf

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from attachtrans.stores.registry import Extension, add_extension, has_table
 
-_UNDEFINED = "undefined"
+UNDEFINED = "undefined"
 _FIRST_FREE = 100_000
 _WGS84_WKT2 = (
     'GEOGCRS["WGS 84",DATUM["World Geodetic System 1984",ELLIPSOID["WGS 84",6378137,298.257223563,'
@@ -46,7 +46,7 @@ class Srs:
     @property
     def needs_wkt2(self) -> bool:
         """Whether its WKT 1 definition alone would not do."""
-        no_wkt1 = self.definition == _UNDEFINED and self.wkt2 != _UNDEFINED
+        no_wkt1 = self.definition == UNDEFINED and self.wkt2 != UNDEFINED
         return no_wkt1 or self.epoch is not None
 
     def same_as(self, other: Srs) -> bool:
@@ -59,15 +59,15 @@ class Srs:
             mine = (self.organization.lower(), self.code)
             if mine == (other.organization.lower(), other.code):
                 return True
-        if self.definition != _UNDEFINED:
+        if self.definition != UNDEFINED:
             return self.definition == other.definition
-        return self.wkt2 != _UNDEFINED and self.wkt2 == other.wkt2
+        return self.wkt2 != UNDEFINED and self.wkt2 == other.wkt2
 
 
 def read_all_srs(connection: sqlite3.Connection) -> list[Srs]:
     """All systems that a file lists."""
     names = _columns(connection)
-    wkt2 = "definition_12_063" if "definition_12_063" in names else f"'{_UNDEFINED}'"
+    wkt2 = "definition_12_063" if "definition_12_063" in names else f"'{UNDEFINED}'"
     epoch = "epoch" if "epoch" in names else "NULL"
     rows = connection.execute(
         "SELECT srs_name, srs_id, organization, organization_coordsys_id, definition, description, "
@@ -79,9 +79,9 @@ def read_all_srs(connection: sqlite3.Connection) -> list[Srs]:
             srs_id=row[1],
             organization=row[2] or "NONE",
             code=row[3],
-            definition=row[4] or _UNDEFINED,
+            definition=row[4] or UNDEFINED,
             description=row[5],
-            wkt2=row[6] or _UNDEFINED,
+            wkt2=row[6] or UNDEFINED,
             epoch=row[7],
         )
         for row in rows
@@ -134,7 +134,7 @@ def _add_wkt2(connection: sqlite3.Connection, *, epoch: bool) -> None:
         )
         connection.execute(
             f"UPDATE {table} SET definition_12_063 = CASE WHEN srs_id = 4326 THEN ? ELSE ? END",
-            (_WGS84_WKT2, _UNDEFINED),
+            (_WGS84_WKT2, UNDEFINED),
         )
     if epoch and "epoch" not in names:
         connection.execute(f"ALTER TABLE {table} ADD COLUMN epoch DOUBLE")

@@ -10,14 +10,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pyproj import CRS
+
 from attachtrans import __version__
 from attachtrans.errors import ArgumentError, OutputExistsError
 from attachtrans.stores.attributes import Feature
+from attachtrans.stores.crs import crs_of
 from attachtrans.stores.srs import Srs
 
 if TYPE_CHECKING:
     import geopandas
-    import pyproj
     import shapely
 
 IndexKind = Literal["geojson", "geoparquet", "none"]
@@ -96,7 +98,7 @@ def render_index(
     columns; one with the name of such gets "_" behind it.
     """
     notes: list[str] = []
-    crs = _crs_of("EPSG", 4326) if kind == "geojson" else _first_crs(systems)
+    crs = CRS.from_epsg(4326) if kind == "geojson" else _first_crs(systems)
     shapes = _shapes(entries, systems, crs, notes)
     if kind == "geojson":
         return _geojson(entries, shapes), notes
@@ -180,7 +182,7 @@ def _row(entry: IndexEntry, names: Mapping[str, str]) -> dict[str, Any]:
 def _shapes(
     entries: Sequence[IndexEntry],
     systems: Mapping[str, Srs | None],
-    crs: pyproj.CRS | None,
+    crs: CRS | None,
     notes: list[str],
 ) -> geopandas.GeoSeries:
     """The entries' geometries in one system; None where there is none or it cannot be had."""
@@ -197,7 +199,7 @@ def _shapes(
         ]
         if not any(binaries):
             continue
-        own = _layer_crs(srs)
+        own = crs_of(srs)
         if own is None and crs is not None:
             notes.append(
                 f"{layer} has no known coordinate system ({srs.label if srs else 'none'}), so its "
@@ -239,30 +241,5 @@ def _is_finite(shape: shapely.Geometry | None) -> bool:
     return bool(np.isfinite(shapely.get_coordinates(shape)).all())
 
 
-def _first_crs(systems: Mapping[str, Srs | None]) -> pyproj.CRS | None:
-    return next((crs for srs in systems.values() if (crs := _layer_crs(srs)) is not None), None)
-
-
-def _layer_crs(srs: Srs | None) -> pyproj.CRS | None:
-    """The system to compute with; None where the file says undefined or nothing known."""
-    import pyproj
-
-    if srs is None or srs.srs_id in (-1, 0):
-        return None
-    if srs.organization.lower() not in ("none", "custom"):
-        try:
-            return _crs_of(srs.organization, srs.code)
-        except pyproj.exceptions.CRSError:
-            pass  # a code that only its makers know: the definition has it in full
-    for definition in (srs.wkt2, srs.definition):
-        try:
-            return pyproj.CRS.from_wkt(definition)
-        except pyproj.exceptions.CRSError:
-            continue
-    return None
-
-
-def _crs_of(organization: str, code: int) -> pyproj.CRS:
-    import pyproj
-
-    return pyproj.CRS.from_authority(organization, code)
+def _first_crs(systems: Mapping[str, Srs | None]) -> CRS | None:
+    return next((crs for srs in systems.values() if (crs := crs_of(srs)) is not None), None)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from attachtrans.infer.staged import Staging
     from attachtrans.models.translator import Translator, TranslatorSpec
-    from attachtrans.pipeline import PhotoEngine, PhotoRules
+    from attachtrans.roles import PhotoEngine, PhotoRules
 
 Space = Literal["pixel", "map"]
 
@@ -192,7 +192,7 @@ class Translation:
         from attachtrans.infer.devices import select_devices
         from attachtrans.models.load import load_model
         from attachtrans.models.pix2pixhd import takes_labels
-        from attachtrans.pipeline import PhotoRules
+        from attachtrans.roles import PhotoRules
         from attachtrans.tool.fitting import Fitting
 
         running = self.model.running

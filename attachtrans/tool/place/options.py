@@ -1,0 +1,76 @@
+"""What the user says of where photos were taken, and of the ground that they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from attachtrans.errors import ArgumentError
+
+FootprintMode = Literal["auto", "ground", "plane", "sector", "disc"]
+MODES = ("auto", "ground", "plane", "sector", "disc")
+PARTS = (
+    *("heading", "pitch", "roll", "x", "y", "z", "height", "hfov", "vfov", "near", "far"),
+    *("omega", "phi", "kappa", "yaw", "accuracy", "time", "name"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """Where poses come from and where rays end; None: found or assumed, and said so.
+
+    poses       file or folder with the photos' poses (`stores.poses`)
+    poses_crs   coordinate system of those, where they do not say
+    columns     part of a pose -> attribute column of the photos' features
+    camera      file with the camera's inside, for all photos
+    dem         elevation or surface model
+    ground_m    height of a level ground
+    height_m    of the camera above the ground under it
+    near_m, far_m   ground range that footprints and orthos begin and end at
+    mode        how footprints are drawn (`geo.footprint`)
+    occlusion   whether what hides behind the surface is left out
+    crs         of footprints and orthos
+    """
+
+    poses: Path | None = None
+    poses_crs: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    camera: Path | None = None
+    dem: Path | None = None
+    ground_m: float | None = None
+    height_m: float | None = None
+    near_m: float | None = None
+    far_m: float | None = None
+    mode: FootprintMode = "auto"
+    occlusion: bool = False
+    crs: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dem is not None and self.ground_m is not None:
+            raise ArgumentError("--ground is a level ground and --dem is not: give one of them")
+        if self.height_m is not None and self.height_m <= 0.0:
+            raise ArgumentError(f"--camera-height {self.height_m:g}: metres above the ground, > 0")
+        if self.far_m is not None and self.far_m <= (self.near_m or 0.0):
+            raise ArgumentError(f"--far {self.far_m:g} is not beyond --near {self.near_m or 0:g}")
+        if self.mode not in MODES:
+            raise ArgumentError(f"--footprint {self.mode}: one of {', '.join(MODES)}")
+
+
+def pose_columns(texts: Sequence[str]) -> dict[str, str]:
+    """`heading=azimuth,pitch=tilt` as part -> column.
+
+    Raises:
+        ArgumentError: no "=", an unknown part, or one that is named twice.
+    """
+    found: dict[str, str] = {}
+    for pair in (part for text in texts for part in text.split(",") if part.strip()):
+        name, sign, column = (piece.strip() for piece in pair.partition("="))
+        if not sign or not column or name not in PARTS or name in found:
+            raise ArgumentError(
+                f"--pose {pair}: write PART=COLUMN, each part once, like heading=azimuth,pitch=tilt"
+                f"; parts: {', '.join(PARTS)}"
+            )
+        found[name] = column
+    return found
