@@ -2,6 +2,8 @@
 
 from attachtrans.geo.view.base import Georef
 from attachtrans.geo.view.camera import CameraView
+from attachtrans.geo.view.gcps import Gcps
 from attachtrans.geo.view.grid import Grid
+from attachtrans.geo.view.rpc import Rpc
 
-__all__ = ["CameraView", "Georef", "Grid"]
+__all__ = ["CameraView", "Gcps", "Georef", "Grid", "Rpc"]
