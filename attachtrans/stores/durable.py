@@ -23,7 +23,7 @@ def replace_file(path: Path, data: bytes) -> None:
     Permissions and modification time of a file that was there are kept: sync tools and QGIS show
     when the photo was taken or copied, not when it was translated.
     """
-    temporary = path.with_name(f".{path.name}{_TEMPORARY}")
+    temporary = temporary_for(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -38,9 +38,22 @@ def replace_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def temporary_for(path: Path) -> Path:
+    """Where a file is built that will be `path` once it is complete: hidden, beside it."""
+    return path.with_name(f".{path.name}{_TEMPORARY}")
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a complete file its final name, atomically and durably, in the place of any other."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
 def link_over(source: Path, target: Path) -> None:
     """Make `target` another name of `source` (a hard link), in the place of what it named."""
-    temporary = target.with_name(f".{target.name}{_TEMPORARY}")
+    temporary = temporary_for(target)
     temporary.unlink(missing_ok=True)
     os.link(source, temporary)
     temporary.replace(target)
@@ -74,11 +87,9 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # another device, or a file system without hard links
-        temporary = target.with_name(f".{target.name}{_TEMPORARY}")
+        temporary = temporary_for(target)
         shutil.copy2(source, temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        put_in_place(temporary, target)
     sync_folder(target.parent)
 
 

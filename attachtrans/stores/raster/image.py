@@ -1,0 +1,225 @@
+"""A raster open for reading: windows, masks, what its header says, and where it lies."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from attachtrans.errors import ArgumentError, CrsError, SourceError
+from attachtrans.geo.affine import PixelToMap
+from attachtrans.geo.frame import read_crs
+from attachtrans.geo.ground import FlatGround
+from attachtrans.geo.ground.base import Ground
+from attachtrans.geo.rpcmodel import RpcModel
+from attachtrans.geo.view import Gcps, Georef, Grid, Rpc
+from attachtrans.types import Size, Window
+
+Masked = np.ma.MaskedArray[Any, Any]
+T = TypeVar("T")
+
+
+class RasterImage:
+    """An `Image` over a file; made by `open_raster`. Thread-safe: one read at a time.
+
+    size          of the whole image
+    bands, dtype  of what `read` gives; bands of several types come in one that holds them all
+    nodata        value of the first band that means no data, None when there is none
+    colours       what each band shows, in GDAL's words: "red", "gray", "alpha", "undefined" ...
+    names         of the bands, None where one has none
+    units         of each band's values ("metre", "ft"), None where it says nothing
+    scaling       (factor, offset) by which each band's values become quantities
+    tags          of the dataset, by name
+    crs           of `transform` or `gcps`, None when it is not said or is local
+    transform     of outer-corner pixels, None when the file has none
+    gcps          (4, N) ground control points: col and row from the outer corner, x and y
+    rpc           GDAL's "RPC" metadata, empty when there is none; from a file beside it, too
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        """Take over an open rasterio dataset."""
+        self._dataset = dataset
+        self._lock = Lock()
+        self.path = Path(dataset.name)
+        self.size = Size(dataset.width, dataset.height)
+        self.bands: int = dataset.count
+        self.dtype: np.dtype[Any] = np.result_type(*(np.dtype(name) for name in dataset.dtypes))
+        self.nodata: float | None = dataset.nodata
+        self.colours: tuple[str, ...] = tuple(kind.name for kind in dataset.colorinterp)
+        self.names: tuple[str | None, ...] = dataset.descriptions
+        self.units: tuple[str | None, ...] = tuple(unit or None for unit in dataset.units)
+        self.scaling = tuple(zip(dataset.scales, dataset.offsets, strict=True))
+        self.tags: Mapping[str, str] = dataset.tags()
+        points, gcp_crs = dataset.gcps
+        self.gcps = np.array([(p.col, p.row, p.x, p.y) for p in points], dtype=np.float64).T
+        self.rpc: Mapping[str, str] = dataset.tags(ns="RPC")
+        self.crs = _crs(gcp_crs if points else dataset.crs)
+        # GDAL has no word for "none": a file without a transform says that of its own pixels.
+        self.transform = (
+            None if dataset.transform.is_identity else PixelToMap.read(tuple(dataset.transform)[:6])
+        )
+
+    def read(self, window: Window | None = None) -> NDArray[np.generic]:
+        """(bands, height, width) as stored, of the whole image or of a window within it.
+
+        Raises:
+            ArgumentError: the window reaches out of the image.
+            SourceError: the file is damaged there.
+        """
+        return self._read(window, lambda data, place: np.asarray(data.read(window=place)))
+
+    def read_band(
+        self, band: int, window: Window | None = None, *, size: Size | None = None
+    ) -> Masked:
+        """(height, width) of one band (from 1), masked where there is no data.
+
+        Args:
+            band: its number, from 1.
+            window: see `read`.
+            size: the result has this size instead: averages, taken from overviews where the file
+                has some.
+
+        Raises:
+            ArgumentError, SourceError: see `read`.
+        """
+        from rasterio.enums import Resampling
+
+        shape = None if size is None else (size.height, size.width)
+
+        def read(data: Any, place: Any) -> Masked:
+            values: Masked = data.read(
+                band, window=place, out_shape=shape, masked=True, resampling=Resampling.average
+            )
+            return values
+
+        return self._read(window, read)
+
+    def read_mask(self, window: Window | None = None) -> NDArray[np.uint8]:
+        """(height, width): 0 where there is no data, 255 where there is; alpha where it is that.
+
+        From the alpha band, the file's mask, or nodata in all bands, whichever it has.
+
+        Raises:
+            ArgumentError, SourceError: see `read`.
+        """
+
+        def read(data: Any, place: Any) -> NDArray[np.uint8]:
+            mask: NDArray[np.uint8] = data.dataset_mask(window=place)
+            return mask
+
+        return self._read(window, read)
+
+    def _read(self, window: Window | None, read: Callable[[Any, Any], T]) -> T:
+        place = None if window is None else gdal_window(window, self.size)
+        try:
+            with self._lock:
+                return read(self._dataset, place)
+        except gdal_errors() as error:
+            raise SourceError(f"{self.path}: cannot be read: {error}") from error
+
+    def georef(self, ground: Ground | None = None, *, crs: CRS | None = None) -> Georef | None:
+        """Where the image lies: by its transform, its RPC or its control points, in this order.
+
+        None when it has none of them, or does not say in which CRS. Scenes that have an RPC and
+        a few control points (for `Rpc.corrected`) are placed by the RPC.
+
+        Args:
+            ground: for an RPC: under the scene, in `crs`; None: flat at the RPC's mean height,
+                which is where GDAL and QGIS put it.
+            crs: of a file that has a transform and does not say in which system; of the ground
+                and the map coordinates of an RPC, None: WGS 84.
+
+        Raises:
+            GeorefError: the control points or the RPC are damaged.
+        """
+        system = self.crs or crs
+        if self.transform is not None:
+            return None if system is None else Grid(self.transform, self.size, system)
+        if self.rpc:
+            model = RpcModel.from_tags(self.rpc)
+            under = FlatGround(model.height_off) if ground is None else ground
+            return Rpc(model, self.size, under, crs or CRS.from_epsg(4326))
+        if self.gcps.size and system is not None:
+            return Gcps(self.gcps, self.size, system)
+        return None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._dataset.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_raster(path: str | os.PathLike[str]) -> RasterImage:
+    """Open anything that GDAL reads; close the result after use.
+
+    Raises:
+        SourceError: it is not there, or GDAL knows no such format.
+    """
+    import rasterio
+
+    try:
+        with quiet():
+            return RasterImage(rasterio.open(path))
+    except gdal_errors() as error:
+        raise SourceError(f"{path}: cannot be opened as a raster: {error}") from error
+
+
+def gdal_window(window: Window, size: Size) -> Any:
+    """A window for rasterio.
+
+    Raises:
+        ArgumentError: it reaches out of the image.
+    """
+    from rasterio.windows import Window as GdalWindow
+
+    right, bottom = window.col + window.width, window.row + window.height
+    if min(window.col, window.row) < 0 or right > size.width or bottom > size.height:
+        raise ArgumentError(f"{window} reaches out of an image of {size.width} x {size.height}")
+    return GdalWindow(window.col, window.row, window.width, window.height)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Plain pictures are no surprise here: they have no georeference."""
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def _crs(found: Any) -> CRS | None:
+    if not found:
+        return None
+    try:
+        return read_crs(found.to_wkt(version="WKT2_2019"))
+    except CrsError:  # a site's own axes: nothing to transform from
+        return None
+
+
+def gdal_errors() -> tuple[type[Exception], ...]:
+    """What rasterio raises, GDAL's own errors included (which have no public name there)."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    return RasterioError, CPLE_BaseError, OSError
