@@ -2,6 +2,7 @@
 
     media = sniff(head)                       what a file is, by content
     facts = probe(data)                       what its header says
+    head = read_head(data)                    its size, EXIF and XMP
     photo = decode(data, Limits())            upright pixels, (bands, height, width)
     needs_format(photo, dtype, bands, options)  "tiff" when its own format cannot hold a result
     encode(photo, pixels, options=..., history=..., anonymise=False).data
@@ -21,6 +22,7 @@ from attachtrans.image.base import (
     Probe,
     Untouchable,
 )
+from attachtrans.image.head import Head, read_head
 from attachtrans.image.photo import decode, encode, needs_format
 from attachtrans.image.probe import probe
 from attachtrans.image.sniff import sniff
@@ -28,6 +30,7 @@ from attachtrans.image.sniff import sniff
 __all__ = [
     "EncodeOptions",
     "Encoded",
+    "Head",
     "Limits",
     "Media",
     "Photo",
@@ -38,6 +41,7 @@ __all__ = [
     "enlarged",
     "needs_format",
     "probe",
+    "read_head",
     "resized_alpha",
     "sniff",
 ]

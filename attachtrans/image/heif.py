@@ -6,6 +6,10 @@ decoder turns pictures upright itself; the EXIF Orientation is set to 1 to say s
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
 import numpy as np
 
 from attachtrans.errors import ImageError
@@ -22,31 +26,50 @@ _EXIF_HEAD = b"Exif\0\0"
 
 def decode(data: bytes, limits: Limits) -> Raster:
     """Decode to 3 bands of uint8. Raises ImageError; Untouchable without the extra."""
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise Untouchable(MISSING_EXTRA) from error
-    try:
-        file = pillow_heif.open_heif(data)
+    with _opened(data) as file:
         if len(file) > 1:
             raise Untouchable("several pictures in one file (HEIC): the others would be lost")
         if file.info.get("bit_depth", 8) > 8:
             raise Untouchable("a HEIC picture of more than 8 bits")
         limits.check(Size(*file.size), 4, np.dtype(np.uint8))
         samples = planes(np.asarray(file))
-        info = file.info
-    except (ValueError, RuntimeError, OSError, EOFError, SyntaxError) as error:
-        raise ImageError(f"the HEIC is damaged: {error}") from error
+        metadata = _metadata_of(file.info)
     has_alpha = len(samples) in {2, 4}
     return Raster(
         pixels=samples[:-1] if has_alpha else samples,
         alpha=samples[-1] if has_alpha else None,
-        metadata=Metadata(
-            exif=_upright(info.get("exif")),
-            xmp=info.get("xmp") or None,
-            icc=info.get("icc_profile") or None,
-        ),
+        metadata=metadata,
         native=None,
+    )
+
+
+def read_head(data: bytes) -> tuple[Size, Metadata]:
+    """Size, upright, and metadata of the first picture, as of what `decode` returns.
+
+    Raises ImageError; Untouchable without the extra.
+    """
+    with _opened(data) as file:
+        return Size(*file.size), _metadata_of(file.info)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Any]:
+    """The decoder's file; its errors become ours."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise Untouchable(MISSING_EXTRA) from error
+    try:
+        yield pillow_heif.open_heif(data)
+    except (ValueError, RuntimeError, OSError, EOFError, SyntaxError) as error:
+        raise ImageError(f"the HEIC is damaged: {error}") from error
+
+
+def _metadata_of(info: Mapping[str, Any]) -> Metadata:
+    return Metadata(
+        exif=_upright(info.get("exif")),
+        xmp=info.get("xmp") or None,
+        icc=info.get("icc_profile") or None,
     )
 
 

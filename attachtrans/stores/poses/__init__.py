@@ -1,0 +1,1 @@
+"""Readers of poses: what photos carry themselves, and tables and files beside them."""
