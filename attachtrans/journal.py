@@ -227,6 +227,16 @@ class Journal:
         with self._lock:
             return self._connection.execute(query, values).fetchone() is not None
 
+    def result(self, key: str, digest_in: str) -> tuple[str, str] | None:
+        """(table, digest_out) of what the present job made of this content, the latest."""
+        with self._lock:
+            row: tuple[str, str] | None = self._connection.execute(
+                'SELECT "table", digest_out FROM entry WHERE key = ? AND digest_in = ? '
+                "AND job = ? AND state <> 'restored' ORDER BY id DESC LIMIT 1",
+                (key, digest_in, self._job),
+            ).fetchone()
+        return row
+
     def story(self, key: str) -> tuple[str | None, set[str]]:
         """The digest of a photo's original, and those of every result that it was given.
 

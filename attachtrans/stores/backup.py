@@ -26,15 +26,16 @@ _LATER = "attachtrans_originals"
 
 
 def kept_stem(path: Path, folder: Path) -> str:
-    """How the names of a GeoPackage's journal and backup begin in a folder: as its own name.
+    """How the names of a source's journal and backup begin in a folder: as its own name.
 
     In a work folder it bears a mark as well, for files of one name from several folders may share
     that. A link and what it leads to have one backup.
     """
     real = path.resolve()
+    stem = real.name if real.is_dir() else real.stem
     if folder.resolve() == real.parent:
-        return real.stem
-    return f"{real.stem}-{digest_of(os.fsencode(real))[:8]}"
+        return stem
+    return f"{stem}-{digest_of(os.fsencode(real))[:8]}"
 
 
 def backup_path(path: Path, folder: Path) -> Path:
@@ -191,9 +192,10 @@ class FileBackup:
         return place.read_bytes() if place.exists() else None
 
 
-def remove_backup(geopackage: Path, folder: Path) -> None:
+def remove_backup(geopackage: Path | None, folder: Path) -> None:
     """Delete both kinds of backup, as `--secure` asks for."""
-    geopackage.unlink(missing_ok=True)
+    if geopackage is not None:
+        geopackage.unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
-    sync_folder(geopackage.parent)
+    sync_folder(folder.parent)

@@ -23,7 +23,7 @@ from attachtrans.stores.backup import (
 from attachtrans.stores.base import Objection
 from attachtrans.stores.durable import require_room
 from attachtrans.stores.layouts.base import LayoutName
-from attachtrans.stores.photos import Photos, Place
+from attachtrans.stores.photos import Place, PlacedPhotos
 from attachtrans.stores.replace import BlobWriter, FileWriter
 from attachtrans.types import Draft, Item
 
@@ -54,7 +54,7 @@ class OverwriteSink:
 
     def __init__(
         self,
-        photos: Photos,
+        photos: PlacedPhotos,
         journal: Journal,
         safety: Safety,
         *,
@@ -75,14 +75,15 @@ class OverwriteSink:
         self._journal = journal
         self._safety = safety
         self._fingerprint = fingerprint
-        self._copy = backup_path(photos.path, safety.folder)
+        self._copy = _copy_path(photos, safety)
         self._originals = backup_folder(photos.path, safety.folder)
-        if journal.is_new and (self._copy.exists() or self._originals.exists()):
+        kept = _kept(self._copy, self._originals)
+        if journal.is_new and kept:
             message = (
-                f"there is a backup of an earlier run ({self._copy.name} or "
-                f"{self._originals.name}) but its journal {journal.path} is missing or empty, so "
-                "it is not known what is translated already. Bring the journal back, or move the "
-                "backup away if the photos are originals."
+                f"there is a backup of an earlier run ({kept[0].name}) but its journal "
+                f"{journal.path} is missing or empty, so it is not known what is translated "
+                "already. Bring the journal back, or move the backup away if the photos are "
+                "originals."
             )
             raise SinkError(message)
         self._check_room()
@@ -90,7 +91,7 @@ class OverwriteSink:
         self._file_backup = FileBackup(self._originals) if safety.backup else None
         self._blobs: BlobWriter | None = None
         self._blob_backup: BlobBackup | None = None
-        if any(table.layout is not LayoutName.PATH for table in photos.tables):
+        if self._copy is not None:
             self._blobs = BlobWriter(photos.path, secure=safety.secure)
         self._progress = progress
 
@@ -98,7 +99,7 @@ class OverwriteSink:
         path = self._photos.path
         largest = max((item.nbytes or 0 for item in self._photos), default=0)
         require_room(path.parent, 2 * largest, f"to overwrite photos in {path.name}")
-        if self._safety.backup and not self._copy.exists():
+        if self._safety.backup and self._copy is not None and not self._copy.exists():
             require_room(self._copy.parent, path.stat().st_size, f"for the backup {self._copy}")
 
     def holds(self, item: Item, digest: str) -> bool:
@@ -151,19 +152,19 @@ class OverwriteSink:
     def _back_up(self, draft: Draft, place: Place) -> None:
         if place.files and self._file_backup:
             self._file_backup.ensure(place.files[0], draft.item.key, draft.digest_in)
-        elif self._blobs and self._safety.backup:
+        elif self._blobs and self._copy is not None and self._safety.backup:
             blobs = self._blobs
-            self._opened_backup().ensure(
+            self._opened_backup(self._copy).ensure(
                 place, draft.item.key, draft.digest_in, lambda: blobs.value(place)
             )
 
-    def _opened_backup(self) -> BlobBackup:
+    def _opened_backup(self, copy: Path) -> BlobBackup:
         """The backup of the GeoPackage; made when the first photo is about to be replaced."""
         if self._blob_backup is None:
             self._blob_backup = (
-                BlobBackup(self._copy)
-                if self._copy.exists()
-                else BlobBackup.make(self._photos.path, self._copy, self._progress)
+                BlobBackup(copy)
+                if copy.exists()
+                else BlobBackup.make(self._photos.path, copy, self._progress)
             )
         return self._blob_backup
 
@@ -184,9 +185,9 @@ class OverwriteSink:
             remove_backup(self._copy, self._originals)
             notes.append("the backup was deleted (--secure)")
         elif self._safety.backup:
-            kept = [str(path) for path in (self._copy, self._originals) if path.exists()]
+            kept = _kept(self._copy, self._originals)
             if kept:
-                notes.append(f"originals are kept in {' and '.join(kept)}")
+                notes.append(f"originals are kept in {' and '.join(map(str, kept))}")
         return tuple(notes)
 
     def _verify(self) -> None:
@@ -213,23 +214,25 @@ class OverwriteSink:
             self._blob_backup.close()
 
 
-def restore_originals(photos: Photos, journal: Journal, safety: Safety) -> int:
+def restore_originals(photos: PlacedPhotos, journal: Journal, safety: Safety) -> int:
     """Bring back the originals of the photos that any run translated; returns how many.
 
     Only photos that still hold a result of ours are touched: what somebody edited since stays.
     Attributes and geometries are not touched. Raises SinkError when there is no backup.
     """
-    copy_path = backup_path(photos.path, safety.folder)
+    copy_path = _copy_path(photos, safety)
     originals = backup_folder(photos.path, safety.folder)
-    if not copy_path.exists() and not originals.exists():
+    if not _kept(copy_path, originals):
+        places = " nor ".join(str(path) for path in (copy_path, originals) if path is not None)
         message = (
-            f"--restart needs the backup of the originals, and neither {copy_path} nor {originals} "
-            "is there. Without it nothing can be restored; nothing was changed."
+            f"--restart needs the backup of the originals, and {places} is not there. Without it "
+            "nothing can be restored; nothing was changed."
         )
         raise SinkError(message)
     files, kept_files = FileWriter(), FileBackup(originals)
-    blobs = BlobWriter(photos.path, secure=False) if copy_path.exists() else None
-    kept_blobs = BlobBackup(copy_path) if copy_path.exists() else None
+    has_copy = copy_path is not None and copy_path.exists()
+    blobs = BlobWriter(photos.path, secure=False) if has_copy else None
+    kept_blobs = BlobBackup(copy_path) if copy_path is not None and has_copy else None
     restored = []
     try:
         for item in photos:
@@ -255,3 +258,15 @@ def restore_originals(photos: Photos, journal: Journal, safety: Safety) -> int:
         if blobs:
             blobs.close()
     return len(restored)
+
+
+def _copy_path(photos: PlacedPhotos, safety: Safety) -> Path | None:
+    """Where the copy of the GeoPackage goes; None where all photos are files of their own."""
+    if all(table.layout is LayoutName.PATH for table in photos.tables):
+        return None
+    return backup_path(photos.path, safety.folder)
+
+
+def _kept(copy: Path | None, originals: Path) -> list[Path]:
+    """The backups that are there."""
+    return [path for path in (copy, originals) if path is not None and path.exists()]

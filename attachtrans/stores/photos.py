@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Protocol
 
 from attachtrans.errors import SourceError
+from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.content import content_of
 from attachtrans.stores.files import FileEntry, list_files
 from attachtrans.stores.geopackage import connect, quote, read_blob, read_schema, reading
@@ -38,6 +40,21 @@ class Place:
     table: PhotoTable
     row: int | None = None
     files: tuple[Path, ...] = ()
+
+
+class PlacedPhotos(PhotoSource, Protocol):
+    """A source whose photos can be replaced where they are.
+
+    path    of the GeoPackage or folder
+    tables  where the photos hang
+    """
+
+    path: Path
+    tables: tuple[PhotoTable, ...]
+
+    def place(self, item: Item) -> Place:
+        """Where an item's content is. Raises SourceError when the item is not of this source."""
+        ...
 
 
 class Photos:
