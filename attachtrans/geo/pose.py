@@ -60,10 +60,16 @@ class Pose:
     orientation     EXIF Orientation that leads from the picture which rotation and lens speak of
                     to the stored one: 1 for cameras of image matching, which speak of stored
                     pixels; the photo's own for compass, gimbal and field of view
+    upright         the picture that they speak of is that which is looked at, and the source does
+                    not know how it is stored: `orientation` is to be the photo's (`oriented`)
     above_ground_m  height of the camera above the ground under it
+    rough_height    xyz's height is that of a phone or a drone without correction, tens of metres
+                    off: `above_ground_m`, or a guess of it, serves better
     near_m, far_m   ground range that the source thinks usable
     accuracy        standard deviations
     time            of exposure, ISO 8601
+    paired          position and rotation were solved together, by image matching or from control
+                    points: one of them without the other is worth less than none
     source          where it is from, in words: "DJI XMP (gimbal)", "EXIF GPS and direction"
     assumed         what no source said: "level camera", "focal length: 28 mm of full frame"
     """
@@ -76,11 +82,14 @@ class Pose:
     north: North = North.TRUE
     lens: Camera | None = None
     orientation: int = 1
+    upright: bool = False
     above_ground_m: float | None = None
+    rough_height: bool = False
     near_m: float | None = None
     far_m: float | None = None
     accuracy: Accuracy = Accuracy()
     time: str | None = None
+    paired: bool = False
     source: str = ""
     assumed: tuple[str, ...] = ()
 
@@ -139,9 +148,7 @@ def standing(pose: Pose, size: Size, crs: CRS, z_m: float) -> Camera:
             f"{pose.name or 'the photo'} has no {lacking} ({pose.source or 'no pose found'})"
         )
     xy, own = _place(pose)
-    there = transform(horizontal(own), crs, xy[:, None])[:, 0]
-    if not np.isfinite(there).all():
-        raise CrsError(f"{pose.name} at {xy.tolist()} does not lie where {crs.name} is defined")
+    there = place_in(pose, crs)
     turn = convergence_deg(crs, there)
     if pose.north is North.GRID:
         turn = 0.0 if horizontal(own) == crs else turn - convergence_deg(own, xy)
@@ -151,6 +158,19 @@ def standing(pose: Pose, size: Size, crs: CRS, z_m: float) -> Camera:
     if pose.orientation == 1:
         return camera
     return TurnedCamera(upright=camera, orientation=pose.orientation)
+
+
+def place_in(pose: Pose, crs: CRS) -> Floats:
+    """(x, y) of a pose in another CRS.
+
+    Raises:
+        GeorefError: it has no position (CrsError: or one where the CRS is not defined).
+    """
+    xy, own = _place(pose)
+    there: Floats = transform(horizontal(own), horizontal(crs), xy[:, None])[:, 0]
+    if not np.isfinite(there).all():
+        raise CrsError(f"{pose.name} at {xy.tolist()} does not lie where {crs.name} is defined")
+    return there
 
 
 def _place(pose: Pose) -> tuple[Floats, CRS]:

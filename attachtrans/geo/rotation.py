@@ -66,6 +66,8 @@ _LOCKED = 1e-9
 """Sine of the middle angle below which the outer two turn about one axis."""
 _LOOSE = 1e-3
 """How far from orthonormal the printed digits of a matrix may leave it."""
+_ROUNDING = 1e-14
+"""How far from orthonormal a computed rotation is; one that is kept can be stored and read back."""
 
 
 def pose_matrix(convention: str, angles_deg: Sequence[float] | ArrayLike) -> Floats:
@@ -146,6 +148,8 @@ def nearest_rotation(matrix: ArrayLike) -> Floats:
         raise ArgumentError(f"a rotation is a finite 3x3 matrix, not {values.tolist()}")
     left, stretch, right = np.linalg.svd(values)
     nearest: Floats = left @ right
+    if np.abs(stretch - 1.0).max() <= _ROUNDING and np.linalg.det(nearest) > 0.0:
+        return values.copy()
     if np.abs(stretch - 1.0).max() > _LOOSE or np.linalg.det(nearest) < 0.0:
         raise ArgumentError(
             f"{values.tolist()} is not a rotation: its axes are not of length 1, not at right "
