@@ -55,7 +55,10 @@ class JobDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One photo of a job: its table, key and digests (SHA-256 in hex) before and after."""
+    """One photo of a job: its table, key and digests (SHA-256 in hex) before and after.
+
+    Where results are files of a folder, the table is the path of the file below it.
+    """
 
     table: str
     key: str
@@ -236,6 +239,17 @@ class Journal:
                 (key, digest_in, self._job),
             ).fetchone()
         return row
+
+    def keys_by_table(self) -> dict[str, set[str]]:
+        """The keys whose results the present job put into each table (for a folder: file)."""
+        with self._lock:
+            rows = self._connection.execute(
+                'SELECT "table", key FROM entry WHERE job = ?', (self._job,)
+            ).fetchall()
+        found: dict[str, set[str]] = {}
+        for table, key in rows:
+            found.setdefault(table, set()).add(key)
+        return found
 
     def story(self, key: str) -> tuple[str | None, set[str]]:
         """The digest of a photo's original, and those of every result that it was given.

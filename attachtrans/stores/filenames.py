@@ -62,6 +62,11 @@ def ending_for(media: Media, own: str) -> str:
     return own
 
 
+def promises_image(ending: str) -> bool:
+    """Whether a file's ending (with its dot) says that it is a picture."""
+    return ending.lower() in _IMAGE_ENDINGS
+
+
 class UniqueNames:
     """Gives each name once: the second "a" becomes "a_2".
 
