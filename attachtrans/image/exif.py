@@ -231,17 +231,28 @@ def compact(block: Block, drop: frozenset[int]) -> Block:
     return target
 
 
-def _copy(source: Block, ifd: Ifd, target: Block, into: Ifd, drop: frozenset[int]) -> None:
-    pointers = (EXIF_IFD, GPS_IFD, INTEROP_IFD)
+_POINTERS = frozenset({EXIF_IFD, GPS_IFD, INTEROP_IFD})
+
+
+def _copy(
+    source: Block,
+    ifd: Ifd,
+    target: Block,
+    into: Ifd,
+    drop: frozenset[int],
+    pointers: frozenset[int] = _POINTERS,
+) -> None:
     children = {tag: child for tag in pointers if (child := source.child(ifd, tag)) is not None}
     fields = {
         tag: Field(kind=entry.kind, count=entry.count, payload=source.bytes_of(entry))
         for tag, entry in ifd.entries.items()
-        if tag not in drop and tag not in pointers
+        if tag not in drop and tag not in _POINTERS
     }
     fields |= {tag: target.field(LONG, [target.append(bytes(6))]) for tag in children}
     written = target.rewrite(into, put=fields)
     for tag, child in children.items():
         place = target.child(written, tag)
         if place is not None:
-            _copy(source, child, target, place, drop)
+            # A pointer that leads back must not be followed for ever: EXIF has two levels.
+            below = frozenset({INTEROP_IFD}) & (pointers - {tag})
+            _copy(source, child, target, place, drop, below)

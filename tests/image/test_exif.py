@@ -1,3 +1,4 @@
+import struct
 from fractions import Fraction
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attachtrans.errors import ImageError
-from attachtrans.image.exif import ExifChange, patch_exif, read_exif
+from attachtrans.image.exif import ExifChange, compact, patch_exif, read_exif
 from attachtrans.image.ifd import BYTE, LONG, SHORT, Block, Field
 from attachtrans.types import Size
 from tests.image.make import all_tags, exif_block, opened, plain_thumbnail
@@ -211,3 +212,15 @@ def test_damage_raises_only_our_error(junk, at):
         patch_exif(bytes(data), change((192, 128)), None)
     except ImageError:
         pass
+
+
+@pytest.mark.parametrize("pointer", [0x8769, 0x8825, 0xA005])
+def test_directories_that_lead_back_to_themselves_are_copied_once(pointer):
+    def directory(at):
+        return struct.pack("<HHHIII", 1, pointer, 4, 1, at, 0)
+
+    block = Block(b"II*\0" + struct.pack("<I", 8) + directory(26) + directory(26))
+    copy = compact(block, frozenset())
+    below = copy.child(copy.first(), pointer)
+    assert below is not None
+    assert not below.entries

@@ -104,6 +104,7 @@ def place(carried: Carried, known: Place | None) -> Place | None:
         latitude=latitude,
         z_m=height,
         crs=epsg(4979 if ellipsoidal and height is not None else 4326),
+        rough=flag != _FIXED,
         xy_sd_m=xy_sd,
         z_sd_m=z_sd,
         source=f"DJI XMP ({kind}position)",
@@ -129,7 +130,8 @@ def _compared(found: Place, known: Place) -> Place:
     east = turn * _EARTH_M * math.cos(math.radians(found.latitude))
     apart = math.hypot(north, east)
     if found.z_m is None and known.z_m is not None:
-        found = replace(found, z_m=known.z_m, source=f"{found.source}, {known.source} (height)")
+        source = f"{found.source}, {known.source} (height)"
+        found = replace(found, z_m=known.z_m, rough=known.rough, source=source)
     if found.xy_sd_m is None:
         found = replace(found, xy_sd_m=known.xy_sd_m)
     if apart <= _NOTED_M:

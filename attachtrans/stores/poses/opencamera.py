@@ -18,7 +18,6 @@ from attachtrans.stores.poses.base import number
 from attachtrans.stores.poses.photo_parts import EXIF_IFD, Attitude, Carried, Tag
 
 _USER_COMMENT = Tag(EXIF_IFD, 0x9286)
-_CODE_BYTES = 8
 _NUMBER = r"([+-]?[0-9.]{1,25}(?:[eE][+-]?\d{1,3})?)"
 _ANGLES = re.compile(rf"Yaw:{_NUMBER},\s?Pitch:{_NUMBER},\s?Roll:{_NUMBER}")
 
@@ -41,8 +40,5 @@ def attitude(carried: Carried) -> Attitude | None:
 
 
 def _comment(carried: Carried) -> str:
-    """UserComment without its 8 bytes of character code; early versions wrote none."""
-    raw = carried.exif.raw(_USER_COMMENT)
-    if raw[:_CODE_BYTES] == b"UNICODE\0":
-        return raw[_CODE_BYTES:].decode(carried.exif.utf16, "replace")
-    return raw.decode("latin-1")
+    """UserComment after its character code, which is not always there; UTF-16 of any order."""
+    return carried.exif.raw(_USER_COMMENT).replace(b"\0", b"").decode("latin-1")

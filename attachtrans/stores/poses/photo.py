@@ -9,9 +9,9 @@ order: position, attitude, lens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from attachtrans.geo.camera import Camera
 from attachtrans.geo.pose import Accuracy, Pose
 from attachtrans.geo.rotation import Floats, pose_matrix
 from attachtrans.image import read_head
@@ -41,16 +41,18 @@ _ATTITUDES = (
 _OPTICS = (gpano.optics, dji.optics, pix4d.optics, exif.optics)
 
 
-def photo_pose(data: bytes, *, name: str = "") -> Pose | None:
+def photo_pose(data: bytes, *, name: str = "", assume_lens: bool = True) -> Pose | None:
     """The pose that a photo carries, as far as it goes.
 
-    The lens is that of the picture as it is looked at; where a photo says nothing of it, a usual
-    one is assumed, and said so. A heading from magnetic north is corrected with the extra
-    attachtrans[magnetic], else `assumed` says that it is not.
+    The lens is that of the picture as it is looked at, `orientation` leads to the stored one. A
+    heading from magnetic north is corrected with the extra attachtrans[magnetic], else `assumed`
+    says that it is not.
 
     Args:
         data: the file: JPEG, TIFF, PNG, WebP, HEIC.
         name: of the photo, for the pose.
+        assume_lens: take `usual_lens` where the photo says nothing of its lens. Not so where other
+            sources follow that may know it.
 
     Returns:
         None for what is no photo and for photos that say nothing of position, attitude or lens.
@@ -69,17 +71,23 @@ def photo_pose(data: bytes, *, name: str = "") -> Pose | None:
         exif=tags,
         xmp=read_xmp(head.xmp),
     )
-    return _pose(carried, name)
+    pose = _pose(carried, name)
+    if pose is None or pose.lens is not None or not assume_lens or gpano.is_panorama(carried):
+        return pose
+    usual = usual_lens(carried.size, carried.orientation)
+    return replace(pose, lens=usual.lens).assuming(*usual.assumed)
 
 
-def assumed_lens(size: Size) -> tuple[Camera | None, tuple[str, ...]]:
-    """The lens that is taken where a photo says nothing of it, and what that assumes.
+def usual_lens(size: Size, orientation: int) -> Pose:
+    """A pose of nothing but the lens that most phones have, for the end of a `merge`.
 
     Args:
-        size: of the upright picture.
+        size: of the photo as it is stored.
+        orientation: EXIF, 1 to 8.
     """
-    optics = exif.assumed_optics(size)
-    return optics.lens, optics.assumed
+    bare = Carried(size=size, orientation=orientation, exif=ExifTags(None), xmp={})
+    optics = exif.assumed_optics(bare.upright)
+    return Pose(lens=optics.lens, orientation=orientation, assumed=optics.assumed)
 
 
 def _pose(carried: Carried, name: str) -> Pose | None:
@@ -89,7 +97,6 @@ def _pose(carried: Carried, name: str) -> Pose | None:
     found = [part.source for part in (place, attitude, optics) if part is not None]
     if not found:
         return None
-    optics = optics or exif.assumed_optics(carried.upright)
     time, above = exposure_time(carried), dji.above_take_off_m(carried)
     rotation, direction = (None, ()) if attitude is None else _rotation(attitude, place, time)
     pose = Pose(
@@ -97,9 +104,10 @@ def _pose(carried: Carried, name: str) -> Pose | None:
         xyz=None if place is None else (place.longitude, place.latitude, place.z_m),
         crs=None if place is None else place.crs,
         rotation=rotation,
-        lens=optics.lens,
+        lens=None if optics is None else optics.lens,
         orientation=carried.orientation,
         above_ground_m=above,
+        rough_height=place is not None and place.z_m is not None and place.rough,
         accuracy=_accuracy(place, attitude),
         time=time,
         source=", ".join(dict.fromkeys(found)),

@@ -80,12 +80,6 @@ class ExifTags:
             return b""
         return self._block.bytes_of(directory.entries[tag.number])
 
-    @property
-    def utf16(self) -> str:
-        """The codec of UTF-16 text in the block's byte order."""
-        little = self._block is None or self._block.order == "<"
-        return "utf-16-le" if little else "utf-16-be"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
@@ -108,12 +102,16 @@ class Carried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A position: degrees of `crs`, metres; standard deviations in metres."""
+    """A position: degrees of `crs`, metres; standard deviations in metres.
+
+    rough  the height is a receiver's own, without correction data
+    """
 
     longitude: float
     latitude: float
     z_m: float | None
     crs: CRS
+    rough: bool = True
     xy_sd_m: float | None = None
     z_sd_m: float | None = None
     source: str

@@ -36,6 +36,8 @@ from attachtrans.stores.poses.xmp import real, reals
 
 _AXES = ("Yaw", "Pitch", "Roll")
 _EPSG = "EPSG:"
+_FINE_M = 1.0
+"""Standard deviation of a height up to which it has correction data behind it."""
 
 
 def attitude(carried: Carried) -> Attitude | None:
@@ -69,7 +71,8 @@ def _positive(carried: Carried, name: str) -> float | None:
 def described(place: Place, carried: Carried) -> Place:
     """A GPS position with the accuracy and the coordinate system that the namespace states."""
     xy, z = (_positive(carried, f"Camera:GPS{axis}Accuracy") for axis in ("XY", "Z"))
-    place = replace(place, xy_sd_m=xy or place.xy_sd_m, z_sd_m=z or place.z_sd_m)
+    rough = place.rough and (z is None or z > _FINE_M)
+    place = replace(place, xy_sd_m=xy or place.xy_sd_m, z_sd_m=z or place.z_sd_m, rough=rough)
     flat = carried.xmp.get("Camera:HorizCS", "").upper()
     heights = carried.xmp.get("Camera:VertCS", "").upper()
     if not flat and not heights:
