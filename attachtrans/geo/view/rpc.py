@@ -45,6 +45,8 @@ class Rpc:
     crs         of the map coordinates
     ground_crs  of the ground's places; None: as `crs`
 
+    places      horizontal part of that
+
     Raises:
         ArgumentError: another kind of ground.
         CrsError: a CRS cannot be read.
@@ -56,7 +58,7 @@ class Rpc:
     crs: CRS = _WGS84
     _: KW_ONLY
     ground_crs: CRS | None = None
-    dem_crs: CRS = field(init=False, repr=False)
+    places: CRS = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.ground, FlatGround | DemGround):
@@ -68,7 +70,7 @@ class Rpc:
         under = crs if self.ground_crs is None else read_crs(self.ground_crs)
         object.__setattr__(self, "size", checked_size(self.size))
         object.__setattr__(self, "crs", crs)
-        object.__setattr__(self, "dem_crs", horizontal(under))
+        object.__setattr__(self, "places", horizontal(under))
 
     def pixel_to_map(self, pixels: ArrayLike) -> Floats:
         """See `Georef`; nan where the line of sight meets no ground that is known."""
@@ -78,7 +80,7 @@ class Rpc:
         """See `Georef`; nan without ground, and far from the scene."""
         place = columns(xy, 2)
         lonlat = transform(horizontal(self.crs), _WGS84, place)
-        height = self.ground.height(transform(horizontal(self.crs), self.dem_crs, place))
+        height = self.ground.height(transform(horizontal(self.crs), self.places, place))
         return self.see(np.stack([*lonlat, height]))
 
     def look(self, pixels: ArrayLike) -> Floats:
@@ -125,6 +127,10 @@ class Rpc:
         moved = replace(self, model=self.model.shifted(float(shift[0]), float(shift[1])))
         return moved, off - shift[:, None]
 
+    def to_tags(self) -> dict[str, str]:
+        """GDAL's "RPC" metadata domain, for a file of this size."""
+        return self.model.to_tags()
+
     def resized(self, size: Size) -> Self:
         """The scene with another number of pixels."""
         size = checked_size(size)
@@ -132,7 +138,7 @@ class Rpc:
 
     def _met(self, ground: DemGround, centred: Floats) -> Floats:
         """(2, N) pixels from the centre -> (3, N) where the line of sight meets the model."""
-        sight = _Sight(self.model, self.dem_crs, ground, centred)
+        sight = _Sight(self.model, self.places, ground, centred)
         low, high = self.model.heights
         # A hair more than the surface has, so that lines begin above and end below it.
         top = min(ground.surface.highest + _HAIR_M, high)
