@@ -1,0 +1,298 @@
+"""Which pixel of an image shows each pixel of an output grid.
+
+Each pixel has its own height from the relief. The rest of the way is smooth, so on each block it
+is computed in float64 at nodes in the plane and at four heights, and interpolated by polynomials.
+Between the nodes it is compared with the exact way: blocks that are off by more than
+`TOLERANCE_PX`, or on which the way is not defined throughout (horizon, edge of the lens), go the
+exact way for every pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attachtrans.errors import ArgumentError
+from attachtrans.geo.ground import DemGround
+from attachtrans.geo.occlusion import Box, Horizon
+from attachtrans.geo.rectify import lattice
+from attachtrans.geo.rectify.lattice import SIDE
+from attachtrans.geo.rectify.relief import Relief
+from attachtrans.geo.rectify.ways import Way, way_to
+from attachtrans.geo.view import CameraView, Georef, Grid
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Ints = NDArray[np.intp]
+Flags = NDArray[np.bool_]
+
+TOLERANCE_PX = 0.01
+_TOLERANCE_CELLS = 1e-3
+_LEAST_RELIEF_M = 1e-3
+"""Half the range of heights for which a block is computed."""
+_SPARSE = 8
+"""Every so many pixels the width of one is taken."""
+_EDGE = 33
+"""Points per edge of a grid, to find the elevation model's cells under it."""
+_SPREAD_CELLS = 4
+"""Added to them on each side, for edges that bend."""
+
+
+class Placed(NamedTuple):
+    """Where the pixels of N blocks come from.
+
+    base    (2, N) pixels of the image about which `off` counts: single precision then does
+    off     (2, N, SIDE, SIDE) pixels from there, of outer corners; 0 where not seen
+    seen    (N, SIDE, SIDE) within the image, and not hidden
+    widths  (2, N) of an output pixel in the image: (across, down), in its pixels
+    """
+
+    base: Ints
+    off: Singles
+    seen: Flags
+    widths: Floats
+
+
+class _Blocks(NamedTuple):
+    """What is known of blocks before their pixels are looked at."""
+
+    corners: Ints
+    """(2, n) first pixels"""
+    places: Floats
+    """(2, n, 25) of the nodes"""
+
+
+class _Ground(NamedTuple):
+    """The ground of n blocks."""
+
+    middle: Floats
+    """(n,) metres, between the lowest and the highest height; nan without data"""
+    half: Floats
+    """(n,) metres from there to either"""
+    relative: Singles
+    """(n, SIDE, SIDE) heights from -1 to 1; (n, 1, 1) on a plane"""
+    hidden: Flags
+    """likewise"""
+    even: Flags
+    """(n,) where that holds"""
+
+    def levels(self, relative: Floats) -> Floats:
+        """(n, K) metres of K relative heights."""
+        levels: Floats = self.middle[:, None] + self.half[:, None] * relative
+        return levels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mapping:
+    """From the pixels of a grid to those of an image.
+
+    georef     of the image
+    grid       of the output
+    occlusion  leaves out what other ground hides
+    """
+
+    georef: Georef
+    grid: Grid
+    occlusion: bool = False
+    way: Way = field(init=False, repr=False)
+    relief: Relief | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        way = way_to(self.georef, self.grid.crs)
+        relief = None if way.dem is None else Relief.of(way.dem, self._horizon(way))
+        object.__setattr__(self, "way", way)
+        object.__setattr__(self, "relief", relief)
+
+    def _horizon(self, way: Way) -> Horizon | None:
+        if not self.occlusion or way.dem is None:
+            return None
+        if not isinstance(self.georef, CameraView):
+            raise ArgumentError(
+                "occlusion: sight lines need a camera, and the image is placed by "
+                f"{type(self.georef).__name__}; leave it out"
+            )
+        return Horizon.of(self.georef, box=_box(way, self.grid, way.dem))
+
+    def placed(self, corners: Ints) -> Placed:
+        """(2, N) first pixels of blocks -> where their pixels come from."""
+        count = corners.shape[1]
+        placed = Placed(
+            base=np.zeros((2, count), dtype=np.intp),
+            off=np.zeros((2, count, SIDE, SIDE), dtype=np.float32),
+            seen=np.zeros((count, SIDE, SIDE), dtype=np.bool_),
+            widths=np.ones((2, count)),
+        )
+        places = self.located(corners, lattice.NODES_PX)
+        with np.errstate(invalid="ignore"):
+            some = np.flatnonzero(~self.way.unseen(places, self.limits))
+        if some.size:
+            blocks = _Blocks(corners[:, some], places[:, some])
+            rough = some[~self._smoothly(blocks, some, placed)]
+            if rough.size:
+                self._exactly(corners, rough, placed)
+        return placed
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest ground."""
+        if self.relief is None:
+            return self.way.flat, self.way.flat
+        surface = self.relief.dem.surface
+        return surface.lowest, surface.highest
+
+    def located(self, corners: Ints, within_px: Floats) -> Floats:
+        """(2, n, K) places of K points on each of n blocks."""
+        pixels = corners[:, :, None] + within_px[:, None, :]
+        return self.way.locate(self.grid.pixel_to_map(pixels.reshape(2, -1))).reshape(pixels.shape)
+
+    def _pixels(self, places: Floats, z: Floats) -> Floats:
+        """(2, n, levels, K) pixels of places (2, n, K) at heights (n, levels)."""
+        levels = z.shape[1]
+        spread = np.repeat(places[:, :, None], levels, axis=2)
+        heights = np.broadcast_to(z[:, :, None], spread.shape[1:])
+        pixels = self.way.pixels(spread.reshape(2, -1), heights.ravel())
+        return pixels.reshape(spread.shape)
+
+    def _smoothly(self, blocks: _Blocks, index: Ints, placed: Placed) -> Flags:
+        """Fills in the blocks that are smooth.
+
+        Args:
+            blocks: n of them.
+            index: (n,) their numbers in `placed`.
+            placed: filled in.
+
+        Returns:
+            (n,) the blocks that are done.
+        """
+        tests = self.located(blocks.corners, lattice.TESTS_PX)
+        ground = self._ground(blocks.places, tests)
+        count = 1 if self.relief is None else 4
+        nodes = self._pixels(blocks.places, ground.levels(lattice.LEVELS[count]))
+        exact = self._pixels(tests, ground.levels(lattice.TEST_LEVELS[count]))
+        error = np.abs(lattice.at_test_levels(lattice.at_tests(nodes)) - exact).max(axis=(0, 2, 3))
+        smooth = ground.even & (error <= TOLERANCE_PX)
+        if smooth.any():
+            powers = lattice.TO_POWERS[count] @ nodes[:, smooth]
+            which = index[smooth]
+            base = np.rint(powers[:, :, 0].mean(axis=-1)).astype(np.intp)
+            placed.widths[:, which] = _widths(*lattice.slopes(powers[:, :, 0]))
+            powers[:, :, 0] -= base[:, :, None]
+            off = _polynomial(lattice.spread(powers), ground.relative[smooth])
+            seen = self._inside(off, base) & ~ground.hidden[smooth]
+            off[:, ~seen] = 0.0
+            placed.base[:, which], placed.off[:, which], placed.seen[which] = base, off, seen
+        done: Flags = smooth | ~np.isfinite(ground.middle)
+        return done
+
+    def _ground(self, nodes: Floats, tests: Floats) -> _Ground:
+        """Of n blocks with nodes at (2, n, 25) and tests at (2, n, 16)."""
+        count = nodes.shape[1]
+        if self.relief is None:
+            level, none = np.full(count, self.way.flat), np.zeros((count, 1, 1))
+            return _Ground(
+                level, none[:, 0, 0], none.astype(np.float32), none > 0.0, np.isfinite(level)
+            )
+        cells = self._cells(nodes)
+        error = np.abs(lattice.at_tests(cells) - self._cells(tests)).max(axis=(0, 2))
+        even = error <= _TOLERANCE_CELLS
+        heights, hidden = self.relief.heights(np.where(even[:, None], cells, 0.0))
+        flat = heights.reshape(count, -1)
+        low, high = np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
+        middle, half = 0.5 * (low + high), np.maximum(0.5 * (high - low), _LEAST_RELIEF_M)
+        relative = (heights - middle[:, None, None]) / half[:, None, None]
+        middle = np.where(even, middle, 0.0) + np.float64(self.relief.datum)
+        return _Ground(middle, half.astype(np.float64), relative, hidden, even)
+
+    def _cells(self, places: Floats) -> Floats:
+        return self.way.cells(places.reshape(2, -1)).reshape(places.shape)
+
+    def _exactly(self, corners: Ints, index: Ints, placed: Placed) -> None:
+        """Fills in blocks pixel by pixel."""
+        for number in index:
+            place = self.located(corners[:, number : number + 1], lattice.CENTRES_PX)[:, 0]
+            z = np.full(place.shape[1], self.way.flat)
+            hidden = np.zeros(place.shape[1], dtype=np.bool_)
+            if self.relief is not None:
+                z, hidden = self.relief.heights_at(self.way.cells(place))
+            pixels = self.way.pixels(place, z).reshape(2, 1, SIDE, SIDE)
+            seen = self._inside(pixels, np.zeros((2, 1))) & ~hidden.reshape(1, SIDE, SIDE)
+            if not seen.any():
+                continue
+            base = np.rint(pixels[:, seen].mean(axis=1, keepdims=True)).astype(np.intp)
+            off = np.where(seen, pixels - base[:, :, None, None], 0.0)
+            some = pixels[..., ::_SPARSE, :][..., ::_SPARSE]
+            nearby = pixels[..., ::_SPARSE, 1:][..., ::_SPARSE], pixels[..., 1::_SPARSE, ::_SPARSE]
+            placed.widths[:, number] = _widths(
+                *((near - some).reshape(2, 1, -1) for near in nearby)
+            )[:, 0]
+            placed.base[:, number] = base[:, 0]
+            placed.off[:, number], placed.seen[number] = off[:, 0], seen[0]
+
+    def _inside(self, off: NDArray[np.floating], base: NDArray[np.number]) -> Flags:
+        """(n, SIDE, SIDE) of pixels (2, n, SIDE, SIDE) off their bases (2, n)."""
+        inside = np.ones(off.shape[1:], dtype=np.bool_)
+        for axis, last in enumerate(self.georef.size):
+            low = np.negative(base[axis, :, None, None], dtype=off.dtype, casting="unsafe")
+            inside &= (off[axis] >= low) & (off[axis] <= low + last)
+        return inside
+
+
+def _polynomial(powers: Singles, t: Singles) -> Singles:
+    """(2, n, SIDE, SIDE) of coefficients (2, n, count, SIDE, SIDE) of 1, t, t^2 ..."""
+    total = powers[:, :, -1]
+    for power in range(powers.shape[2] - 2, -1, -1):
+        total = total * t
+        total += powers[:, :, power]
+    return total
+
+
+def _widths(across: Floats, down: Floats) -> Floats:
+    """(2, n) how wide an output pixel is in the image, along its columns and along its rows.
+
+    Measured through the middle of the parallelogram that the pixel is there: what lies askew is
+    narrow both ways, and no more of it is smoothed away than it covers. 1 where not known.
+
+    Args:
+        across: (2, n, K) change of (col, row) from one output pixel to the next, at K places.
+        down: the same from one row to the next.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        area = np.abs(across[0] * down[1] - across[1] * down[0])
+        widths = area / np.hypot(across[::-1], down[::-1])
+    known = np.isfinite(widths)
+    # Half of the values are no more than the middle one; unknown ones are sorted to the end.
+    order = np.sort(np.where(known, widths, np.inf), axis=-1)
+    middle = np.maximum(known.sum(axis=-1) - 1, 0) // 2
+    median = np.take_along_axis(order, middle[..., None], axis=-1)[..., 0]
+    return np.where(np.isfinite(median), median, 1.0)
+
+
+def _box(way: Way, grid: Grid, dem: DemGround) -> Box:
+    """The cells of an elevation model that lie under what can be seen of a grid."""
+    across, down = dem.surface.extent
+    steps = np.linspace(0.0, 1.0, _EDGE)
+    mesh = np.stack(np.meshgrid(steps * grid.size.width, steps * grid.size.height))
+    place = way.locate(grid.pixel_to_map(mesh.reshape(2, -1)))
+    cells = way.cells(place)
+    if not np.isfinite(cells).all():
+        return Box(0, 0, across + 1, down + 1)
+    meshes = place.reshape(mesh.shape), cells.reshape(mesh.shape)
+    place, cells = (
+        np.stack([one[:, :-1, :-1], one[:, 1:, :-1], one[:, :-1, 1:], one[:, 1:, 1:]], axis=-1)
+        for one in meshes
+    )
+    limits = dem.surface.lowest, dem.surface.highest
+    seen = ~way.unseen(place.reshape(2, -1, 4), limits)
+    some = cells.reshape(2, -1, 4)[:, seen].reshape(2, -1)
+    if not some.size:
+        return Box(0, 0, 2, 2)
+    low = np.floor(some.min(axis=1)).astype(np.intp) - _SPREAD_CELLS
+    high = np.ceil(some.max(axis=1)).astype(np.intp) + _SPREAD_CELLS
+    left, top = (int(value) for value in np.clip(low, 0, [across - 1, down - 1]))
+    right, bottom = (
+        int(value) for value in np.clip(high, [left + 2, top + 2], [across + 1, down + 1])
+    )
+    return Box(left, top, right, bottom)

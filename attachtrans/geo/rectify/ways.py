@@ -1,0 +1,247 @@
+"""The way from places of an output grid, with their heights, to pixels of an image.
+
+Between the relief and the image everything is smooth: coordinate systems, perspective and lens. A
+`Way` keeps the relief apart, so that the smooth part can be taken from a few nodes (`mapping`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from attachtrans.geo.frame import horizontal, transform
+from attachtrans.geo.ground import DemGround, FlatGround, horizon_m
+from attachtrans.geo.view import CameraView, Georef, Rpc
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Move = Callable[[Floats], Floats]
+
+_WGS84 = CRS.from_epsg(4326)
+_BORDER = 64
+"""Rays per edge of the image that bound what the camera sees."""
+_MARGIN = 1.05
+"""By which the cone of the camera is wider than those rays."""
+
+
+class Way(Protocol):
+    """From a grid's map coordinates to an image.
+
+    dem   the relief, or None
+    flat  the height of all places where there is none, metres
+    """
+
+    @property
+    def dem(self) -> DemGround | None: ...
+
+    @property
+    def flat(self) -> float: ...
+
+    def locate(self, xy: Floats) -> Floats:
+        """(2, N) of the grid's CRS -> (2, N) places, in whatever coordinates `pixels` takes."""
+        ...
+
+    def cells(self, place: Floats) -> Floats:
+        """(2, N) places -> (2, N) cells of the relief; the first one's CENTRE is (0, 0)."""
+        ...
+
+    def pixels(self, place: Floats, z: Floats, /) -> Floats:
+        """(2, N) places at heights (N,) -> (2, N) pixels from the outer corner.
+
+        nan where not seen; but what hides behind other ground has a pixel.
+        """
+        ...
+
+    def unseen(self, place: Floats, z: tuple[float, float], /) -> Flags:
+        """Whether nothing can be seen of what lies among places, between two heights.
+
+        Args:
+            place: (2, N, K) K places on the border and in the inside of each of N regions.
+            z: (lowest, highest).
+
+        Returns:
+            (N,) true where that is sure.
+        """
+        ...
+
+    def distance_m(self, place: Floats, z: float, /) -> Floats:
+        """(N,) of places (2, N) at one height from the camera; nan where there is no camera."""
+        ...
+
+
+def way_to(georef: Georef, crs: CRS) -> Way:
+    """The way from a CRS to the image of a georeference."""
+    if isinstance(georef, CameraView):
+        return CameraWay(view=georef, move=_mover(crs, georef.world.crs))
+    if isinstance(georef, Rpc):
+        return RpcWay(rpc=georef, move=_mover(crs, _WGS84), to_ground=_mover(_WGS84, georef.places))
+    return PlainWay(georef=georef, move=_mover(crs, georef.crs))
+
+
+def _mover(source: CRS, target: CRS) -> Move:
+    flat = horizontal(source), horizontal(target)
+    if flat[0] == flat[1]:
+        return lambda xy: xy
+    return lambda xy: transform(*flat, xy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CameraWay:
+    """Into a camera's picture; places are x and y of its metric frame."""
+
+    view: CameraView
+    move: Move
+    _axis: Floats = field(init=False)
+    """(3,) direction about which the camera sees"""
+    _reach: float = field(init=False)
+    """angle from it up to which it sees, radians; pi: all around, or not known"""
+
+    def __post_init__(self) -> None:
+        axis, reach = _cone(self.view)
+        object.__setattr__(self, "_axis", axis)
+        object.__setattr__(self, "_reach", reach)
+
+    @property
+    def dem(self) -> DemGround | None:
+        return self.view.surface if isinstance(self.view.surface, DemGround) else None
+
+    @property
+    def flat(self) -> float:
+        return self.view.surface.z if isinstance(self.view.surface, FlatGround) else 0.0
+
+    def locate(self, xy: Floats) -> Floats:
+        return self.move(xy)
+
+    def cells(self, place: Floats) -> Floats:
+        dem = self.dem
+        return place if dem is None else dem.grid.to_pixels(place) - 0.5
+
+    def pixels(self, place: Floats, z: Floats, /) -> Floats:
+        view = self.view
+        pixels = view.see(np.stack([*place, z]))
+        reach = np.hypot(*(place - view.eye.position[:2, None]))
+        with np.errstate(invalid="ignore"):
+            pixels[:, ~(reach <= self._far_m)] = np.nan
+            if view.skip_m:
+                near = np.hypot(reach, z - view.eye.position[2]) < view.skip_m
+                pixels[:, near] = np.nan
+        return pixels
+
+    @property
+    def _far_m(self) -> float:
+        """Ground range up to which there is anything to see."""
+        ground, height = self.view.surface, self.view.eye.position[2] - self.flat
+        if not isinstance(ground, FlatGround):
+            return self.view.far_m
+        if height <= 0.0:
+            return -1.0
+        if ground.earth_radius_m is None:
+            return self.view.far_m
+        return min(self.view.far_m, horizon_m(float(height), ground.earth_radius_m))
+
+    def unseen(self, place: Floats, z: tuple[float, float], /) -> Flags:
+        eye = self.view.eye.position
+        low, high = (self._apparent(place, height) for height in z)
+        points = np.concatenate([low, high], axis=-1) - eye[:, None, None]
+        middle = 0.5 * (points.min(axis=-1) + points.max(axis=-1))
+        radius = np.linalg.norm(points - middle[:, :, None], axis=0).max(axis=-1)
+        away = np.linalg.norm(middle, axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            angle = np.arccos(np.clip(self._axis @ middle / away, -1.0, 1.0))
+            wide = np.arcsin(np.minimum(radius / away, 1.0))
+            aside = (away > radius) & (angle - wide > self._reach)
+            unseen: Flags = aside | (np.hypot(*middle[:2]) - radius > self._far_m)
+            return unseen
+
+    def _apparent(self, place: Floats, z: float) -> Floats:
+        """(3, N, K) of places (2, N, K) at a height."""
+        flat = place.reshape(2, -1)
+        points = np.stack([*flat, np.full(flat.shape[1], z)])
+        return self.view.surface.apparent(self.view.eye.position, points).reshape(
+            3, *place.shape[1:]
+        )
+
+    def distance_m(self, place: Floats, z: float, /) -> Floats:
+        points = np.stack([*place, np.full(place.shape[1], z)])
+        away: Floats = np.linalg.norm(points - self.view.eye.position[:, None], axis=0)
+        return away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RpcWay:
+    """Into a scene with an RPC; places are longitude and latitude."""
+
+    rpc: Rpc
+    move: Move
+    to_ground: Move
+
+    @property
+    def dem(self) -> DemGround | None:
+        return self.rpc.ground if isinstance(self.rpc.ground, DemGround) else None
+
+    @property
+    def flat(self) -> float:
+        return self.rpc.ground.z if isinstance(self.rpc.ground, FlatGround) else 0.0
+
+    def locate(self, xy: Floats) -> Floats:
+        return self.move(xy)
+
+    def cells(self, place: Floats) -> Floats:
+        dem = self.dem
+        return place if dem is None else dem.grid.to_pixels(self.to_ground(place)) - 0.5
+
+    def pixels(self, place: Floats, z: Floats, /) -> Floats:
+        return self.rpc.see(np.stack([*place, z]))
+
+    def unseen(self, place: Floats, _z: tuple[float, float], /) -> Flags:
+        return np.zeros(place.shape[1], dtype=np.bool_)
+
+    def distance_m(self, place: Floats, _z: float, /) -> Floats:
+        return np.full(place.shape[1], np.nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlainWay:
+    """Into an image that lies flat on its map: a grid, control points."""
+
+    georef: Georef
+    move: Move
+    dem: None = None
+    flat: float = 0.0
+
+    def locate(self, xy: Floats) -> Floats:
+        return self.move(xy)
+
+    def cells(self, place: Floats) -> Floats:
+        return place
+
+    def pixels(self, place: Floats, _z: Floats, /) -> Floats:
+        return self.georef.map_to_pixel(place)
+
+    def unseen(self, place: Floats, _z: tuple[float, float], /) -> Flags:
+        return np.zeros(place.shape[1], dtype=np.bool_)
+
+    def distance_m(self, place: Floats, _z: float, /) -> Floats:
+        return np.full(place.shape[1], np.nan)
+
+
+def _cone(view: CameraView) -> tuple[Floats, float]:
+    """The axis of a cone that holds all rays of a camera, and its half angle in radians."""
+    width, height = view.size
+    along = np.linspace(0.0, 1.0, _BORDER)
+    zero, one = np.zeros(_BORDER), np.ones(_BORDER)
+    edges = np.concatenate(
+        [[along, zero], [along, one], [zero, along], [one, along]], axis=1
+    ) * np.array([[width], [height]])
+    axis = view.eye.rays(np.array([[0.5 * width], [0.5 * height]]) - 0.5)[:, 0]
+    cosines = axis @ view.eye.rays(edges - 0.5)
+    if not np.isfinite(cosines).all():
+        # A lens that ends within the image: how far it sees is not known from the edges.
+        return np.nan_to_num(axis), np.pi
+    reach = float(np.arccos(np.clip(cosines, -1.0, 1.0)).max())
+    return axis, min(np.pi, _MARGIN * reach)
