@@ -15,9 +15,11 @@ Source: Pix4D, "Specifications of XMP Camera tags" and "Yaw, pitch, roll and ome
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
+from pyproj import CRS
 
 from attachtrans.errors import ArgumentError, CrsError
 from attachtrans.geo.camera import FisheyeCamera, PerspectiveCamera
@@ -29,13 +31,14 @@ from attachtrans.stores.poses.photo_parts import (
     Carried,
     Optics,
     Place,
+    epsg,
     looked_at,
     perspective_lens,
 )
 from attachtrans.stores.poses.xmp import real, reals
 
 _AXES = ("Yaw", "Pitch", "Roll")
-_EPSG = "EPSG:"
+_CODE = re.compile(r"EPSG:(\d{4,6})")
 _FINE_M = 1.0
 """Standard deviation of a height up to which it has correction data behind it."""
 
@@ -73,23 +76,27 @@ def described(place: Place, carried: Carried) -> Place:
     xy, z = (_positive(carried, f"Camera:GPS{axis}Accuracy") for axis in ("XY", "Z"))
     rough = place.rough and (z is None or z > _FINE_M)
     place = replace(place, xy_sd_m=xy or place.xy_sd_m, z_sd_m=z or place.z_sd_m, rough=rough)
-    flat = carried.xmp.get("Camera:HorizCS", "").upper()
-    heights = carried.xmp.get("Camera:VertCS", "").upper()
-    if not flat and not heights:
-        return place
-    flat = flat or f"{_EPSG}4326"
-    try:
-        crs = read_crs(flat)
-        if heights == "ELLIPSOIDAL":
-            crs = crs.to_3d()
-        elif heights.startswith(_EPSG):
-            crs = read_crs(f"{flat}+{heights.removeprefix(_EPSG)}")
-    except CrsError:
-        crs = None
-    if crs is None or not crs.is_geographic:
-        note = f"position on {place.crs.name}: Camera:HorizCS {flat!r} is not known"
+    flat = carried.xmp.get("Camera:HorizCS", "") or "EPSG:4326"
+    heights = carried.xmp.get("Camera:VertCS", "")
+    crs = _stated_crs(flat.upper(), heights.upper())
+    if crs is None:
+        note = f"position on {place.crs.name}: {flat[:40]!r}, {heights[:40]!r} is not known"
         return replace(place, assumed=(*place.assumed, note))
-    return replace(place, crs=crs)
+    return replace(place, crs=crs) if crs != epsg(4326) else place
+
+
+def _stated_crs(flat: str, heights: str) -> CRS | None:
+    """Of EPSG codes alone: what else pyproj reads (files, pipelines) has no place in a photo."""
+    code, vertical = _CODE.fullmatch(flat), _CODE.fullmatch(heights)
+    if code is None or (vertical is None and heights not in {"", "ELLIPSOIDAL"}):
+        return None
+    try:
+        crs = read_crs(f"EPSG:{code[1]}" + (f"+{vertical[1]}" if vertical else ""))
+    except CrsError:
+        return None
+    if not crs.is_geographic:
+        return None
+    return crs.to_3d() if heights == "ELLIPSOIDAL" else crs
 
 
 def optics(carried: Carried) -> Optics | None:
