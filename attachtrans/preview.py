@@ -77,7 +77,6 @@ def draw_footprints(
     if not footprints:
         raise ArgumentError("there are no footprints to draw")
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ArgumentError(
@@ -100,7 +99,7 @@ def draw_footprints(
             _draw_eye(axes, eyes[name], colour)
     _draw_scale(axes, unit_m(crs))
     axes.set_title(crs.name, fontsize=8, loc="right")
-    FigureCanvasAgg(figure).print_png(str(path))
+    figure.savefig(path, format="png")
 
 
 def _map_crs(footprint: Footprint) -> CRS:
@@ -185,10 +184,10 @@ def _draw_eye(axes: Axes, eye: _Eye, colour: str) -> None:
     """A dot, and an arrow as long as the direction is level."""
     west, east = axes.get_xlim()
     axes.plot(*eye.xy, "o", color=colour, markersize=4, markeredgecolor="white")
-    tip = eye.xy + eye.towards * _ARROW * (east - west)
-    axes.annotate(
-        "", xy=tip, xytext=eye.xy, arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.4}
-    )
+    x, y = eye.xy
+    dx, dy = eye.towards * _ARROW * (east - west)
+    arrow = {"arrowstyle": "->", "color": colour, "lw": 1.4}
+    axes.annotate("", xy=(x + dx, y + dy), xytext=(x, y), arrowprops=arrow)
 
 
 def _draw_scale(axes: Axes, unit: float) -> None:

@@ -63,8 +63,10 @@ def _faces(cells: Flags) -> list[Polygon]:
     x, y0, y1 = _runs(upright.T, along.T)
     begins = np.concatenate([np.stack([x0, y], axis=1), np.stack([x, y0], axis=1)])
     ends = np.concatenate([np.stack([x1, y], axis=1), np.stack([x, y1], axis=1)])
-    lines = shapely.linestrings(np.stack([begins, ends], axis=1).astype(np.float64))
-    return list(shapely.get_parts(shapely.polygonize(np.atleast_1d(lines))))
+    lines = np.asarray(
+        shapely.linestrings(np.stack([begins, ends], axis=1).astype(np.float64)), dtype=object
+    )
+    return list(shapely.get_parts(shapely.polygonize(lines)))
 
 
 def _runs(edges: Flags, nodes: Flags) -> tuple[Ints, Ints, Ints]:

@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 
 _GRID = 17
 """Pixels each way of a first look for the ground's height."""
+_POINT = 1e-6
+"""Of the far distance: a near one within this is none."""
 _WHOLE = 0.999
 """Of a turn: what covers as much goes all around."""
 
@@ -112,7 +114,7 @@ def _reach(view: CameraView, near_m: float | None, far_m: float | None) -> _Reac
     far, near = min(far, view.far_m), 0.0 if near_m is None else near_m
     if not 0.0 <= near < far:
         raise ArgumentError(f"near_m {near:g} and far_m {far:g}: 0 <= near_m < far_m is wanted")
-    return _Reach(level, near, far)
+    return _Reach(level, near if near > _POINT * far else 0.0, far)
 
 
 def _auto(camera: Camera) -> str:

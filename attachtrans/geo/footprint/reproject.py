@@ -45,8 +45,9 @@ def reprojected(area: Area, source: CRS, target: object) -> Area:
     lonlat = horizontal(geodetic)
     cut = to_lonlat(dense, base, lonlat)
     dense, torn = _densified(cut, lonlat, flat, _TOLERANCE * extent(cut))
-    if torn:
-        raise CrsError(f"the footprint reaches beyond what {flat.name} can show in one piece")
+    # A projection that is torn along the antimeridian has no place for a pole.
+    if torn or max(abs(cut.bounds[1]), abs(cut.bounds[3])) >= 90.0:
+        raise CrsError(f"the footprint reaches beyond what {flat.name} can show")
     return valid(_moved(dense, lonlat, flat))
 
 

@@ -46,7 +46,9 @@ class FlatGround:
         status = np.full(bundle.count, GroundStatus.SKY, dtype=np.uint8)
         distance = bundle.descent(self.z)
         status[distance < np.inf] = GroundStatus.HIT
-        status[(distance < np.inf) & (distance * bundle.level > far_m)] = GroundStatus.BEYOND_FAR
+        with np.errstate(invalid="ignore"):  # straight up: an endless distance, no ground range
+            beyond = (distance < np.inf) & (distance * bundle.level > far_m)
+        status[beyond] = GroundStatus.BEYOND_FAR
         status[bundle.height(np.full(bundle.count, skip_m)) <= self.z] = GroundStatus.INSIDE_GROUND
         status[~bundle.defined] = GroundStatus.NO_RAY
         points = bundle.at(np.where(status == GroundStatus.HIT, distance, np.nan))
