@@ -51,7 +51,6 @@ class _Job:
     started: float
     cost: int = 0
     data: bytes = b""
-    header: Probe | None = None
     digest: str = ""
     photo: Photo | None = None
     sight: Sight | None = None
@@ -198,8 +197,7 @@ class Pipeline:
             except SourceError as error:
                 job.settle(Status.FAILED, str(error))
             else:
-                job.header = probe(job.data)
-                job.cost = self._cost(job.header, len(job.data))
+                job.cost = self._cost(probe(job.data), len(job.data))
             self._flow.budget.acquire(job.cost)
             return job
 
@@ -229,7 +227,7 @@ class Pipeline:
         objection = self._sink.objection(job.item, job.digest, job.photo.marks)
         if objection:
             job.settle(Status.SKIPPED if objection.by_rule else Status.REFUSED, objection.reason)
-        elif job.header and (reason := self._rules.objection(job.photo, job.header)):
+        elif reason := self._rules.objection(job.photo):
             job.settle(Status.REFUSED, reason)
         else:
             self._look(job, job.photo)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from attachtrans.image import Encoded, EncodeOptions, Limits, Photo, Probe
+from attachtrans.image import Encoded, EncodeOptions, Limits, Photo
 from attachtrans.types import Item, Placement
 
 
@@ -74,7 +74,7 @@ class Sight(Protocol):
 class PhotoRules:
     """How photos are read and written.
 
-    objection   looks at a decoded photo and its header; a reason not to translate it, or None
+    objection   looks at a decoded photo; a reason not to translate it, or None
     options     how to encode this result (bands, height, width) of this photo
     history     the line that goes into each result's ImageHistory, None for none
     anonymise   drop what may show the original: thumbnails, previews, maker notes
@@ -85,7 +85,7 @@ class PhotoRules:
     """
 
     limits: Limits
-    objection: Callable[[Photo, Probe], str | None]
+    objection: Callable[[Photo], str | None]
     options: Callable[[Photo, NDArray[np.generic]], EncodeOptions]
     history: str | None = None
     anonymise: bool = False

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from attachtrans.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from attachtrans.tool.place.options import Placing
+
 DONE, SOME_FAILED, BAD_USAGE, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
 Command = Callable[..., Any]
 
-MODEL, OUTPUT, SAFETY, WHERE, WHICH, FILES, SPEED, REPORT = (
+MODEL, OUTPUT, SAFETY, WHERE, WHICH, POSES, GROUND, BESIDE, FILES, SPEED, REPORT = (
     "Model",
     "Where results go",
     "Safety of an overwrite",
     "Where photos hang (found by itself)",
     "Which photos",
+    "Where photos were taken (read from them by itself)",
+    "What they look at",
+    "What is written beside the photos",
     "How results are written",
     "Speed",
     "Running and reporting",
@@ -138,3 +145,186 @@ def choosing(command: Command) -> Command:
         option(WHICH, "--limit", type=int, metavar="N", help="Only the first N photos."),
     ]
     return choosing_places(_with(command, options))
+
+
+def choosing_files(command: Command) -> Command:
+    """The option that chooses files of a folder."""
+    one = option(
+        WHICH,
+        "--pattern",
+        "patterns",
+        multiple=True,
+        metavar="GLOB",
+        help='Of a folder, only files like this ("*.JPG", "DCIM/*"); repeatable.',
+    )
+    return _with(command, [one])
+
+
+def _file(**attributes: Any) -> click.Path:
+    return click.Path(exists=True, path_type=Path, **attributes)
+
+
+def placing(command: Command) -> Command:
+    """The options that say where photos were taken and what they look at."""
+    options: list[Command] = [
+        option(
+            POSES,
+            "--poses",
+            type=_file(),
+            metavar="FILE",
+            help="Table of poses: OpenSfM/ODM reconstruction, CSV, STAC, Mapillary, Esri oriented "
+            "imagery or Frames; a folder that holds one.",
+        ),
+        option(POSES, "--poses-crs", metavar="CRS", help="Coordinate system of --poses."),
+        option(
+            POSES,
+            "--pose",
+            "pose",
+            multiple=True,
+            metavar="PART=COLUMN,...",
+            help="Attribute columns with parts of a pose: heading=azimuth,pitch=tilt,hfov=fov.",
+        ),
+        option(
+            POSES,
+            "--camera",
+            type=_file(dir_okay=False),
+            metavar="FILE",
+            help="The camera's inside, for all photos: .camera.json, OpenCV, OpenSfM or ODM file.",
+        ),
+        option(
+            GROUND,
+            "--dem",
+            type=_file(),
+            metavar="FILE",
+            help="Elevation or surface model that the photos show.",
+        ),
+        option(
+            GROUND,
+            "--ground",
+            "ground_m",
+            type=float,
+            metavar="Z",
+            help="Height of a level ground.",
+        ),
+        option(
+            GROUND,
+            "--camera-height",
+            "height_m",
+            type=float,
+            metavar="M",
+            help="Height of the cameras above the ground under them.",
+        ),
+        option(
+            GROUND,
+            "--near",
+            "near_m",
+            type=float,
+            metavar="M",
+            help="Leave out ground nearer than this.",
+        ),
+        option(
+            GROUND,
+            "--far",
+            "far_m",
+            type=float,
+            metavar="M",
+            help="Leave out ground beyond this (default: 50 m from the ground, else 10 times the "
+            "height).",
+        ),
+    ]
+    return _with(command, options)
+
+
+def footprinting(command: Command) -> Command:
+    """The options of footprints."""
+    options: list[Command] = [
+        option(
+            GROUND,
+            "--footprint",
+            "mode",
+            type=click.Choice(["auto", "ground", "plane", "sector", "disc"]),
+            default="auto",
+            show_default=True,
+            help="Exact on the ground, on a plane, a fan as Esri draws it, or a disc (panoramas).",
+        ),
+        option(
+            OUTPUT,
+            "--crs",
+            metavar="CRS",
+            help="Coordinate system of footprints and orthos (default: the layer's, or WGS 84 for "
+            "footprints and a metric one for orthos).",
+        ),
+    ]
+    return _with(command, options)
+
+
+def orthos(command: Command) -> Command:
+    """The options of rectified photos."""
+    options: list[Command] = [
+        option(
+            BESIDE,
+            "--resolution",
+            type=float,
+            metavar="UNITS",
+            help="Pixel size of orthos in units of their CRS (default: what each photo offers).",
+        ),
+        option(
+            BESIDE,
+            "--occlusion",
+            is_flag=True,
+            help="Make transparent what hides behind the surface of --dem.",
+        ),
+        option(BESIDE, "--cog", is_flag=True, help="Orthos as cloud-optimised GeoTIFFs."),
+    ]
+    return _with(command, options)
+
+
+def products(command: Command) -> Command:
+    """The options of what is written beside placed photos."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    options: list[Command] = [
+        option(
+            BESIDE,
+            "--ortho",
+            type=folder,
+            metavar="FOLDER",
+            help="Rectify each photo to the map: GeoTIFFs with transparency.",
+        ),
+        option(
+            BESIDE,
+            "--rpc",
+            type=folder,
+            metavar="FOLDER",
+            help="Copies as TIFF with an RPC, which GDAL and QGIS place without rectifying.",
+        ),
+        option(
+            BESIDE,
+            "--undistort",
+            is_flag=True,
+            help="Take the lens distortion out of --rpc copies: their RPC is then exact.",
+        ),
+        option(
+            BESIDE, "--force-rpc", is_flag=True, help="Write RPCs that miss by more than a pixel."
+        ),
+        option(
+            BESIDE,
+            "--cameras",
+            type=folder,
+            metavar="FOLDER",
+            help="A .camera.json per photo, with all that is known of it.",
+        ),
+    ]
+    return orthos(_with(command, options))
+
+
+def placing_of(options: dict[str, Any]) -> Placing:
+    """Takes what concerns places out of a command's options.
+
+    Raises:
+        ArgumentError: options that do not fit each other.
+    """
+    from attachtrans.tool.place.options import Placing, pose_columns
+
+    columns = pose_columns(options.pop("pose"))
+    names = [field.name for field in fields(Placing) if field.name in options]
+    return Placing(columns=columns, **{name: options.pop(name) for name in names})

@@ -22,10 +22,15 @@ from attachtrans.cli.options import (
     TRUST_CODE,
     Grouped,
     choosing,
+    choosing_files,
+    footprinting,
     open_report,
     option,
     pair,
+    placing,
+    placing_of,
     problem,
+    products,
 )
 
 _TRANSLATE_EXAMPLES = """
@@ -38,6 +43,9 @@ Examples:
   A CycleGAN from ArcGIS, 512 px tiles, only this year's photos of one layer:
     attachtrans translate trees.gpkg --model night2day.dlpk -a direction=BtoA -a tile_size=512 \\
       --layer trees --where "year = 2026" --output day.gpkg
+  A folder of drone photos: sharper photos, their footprints on the map, and orthos:
+    attachtrans translate drone/ --model sr-x2 --output sharp.gpkg:photos --dem dsm.tif \
+      --ortho orthos/
   What would happen:
     attachtrans translate trees.gpkg --model sr-x2 --overwrite-attachments --dry-run
 """
@@ -66,8 +74,16 @@ Examples:
     OUTPUT,
     "-o",
     "--output",
-    metavar="OUT.gpkg[:LAYER]",
-    help="Feature class to write or append to; the source stays as it is.",
+    metavar="OUT.gpkg[:LAYER]|FOLDER",
+    help="Feature class to write or append to, or a folder for photos of a folder; the source "
+    "stays as it is.",
+)
+@option(
+    OUTPUT,
+    "--geometry",
+    type=click.Choice(["source", "footprint", "both"]),
+    help="Of the output's features: the source's, one footprint per photo (the default for photos "
+    "of a folder), or both in two layers.",
 )
 @option(
     OUTPUT,
@@ -101,6 +117,10 @@ Examples:
     help="Folder for journal and backup (default: beside the data).",
 )
 @choosing
+@choosing_files
+@placing
+@footprinting
+@products
 @option(
     FILES,
     "--format",
@@ -191,11 +211,11 @@ Examples:
 @option(REPORT, "-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @click.pass_context
 def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options: Any) -> None:
-    """Translate the photos of SOURCE, a GeoPackage, with a deep-learning model.
+    """Translate the photos of SOURCE, a GeoPackage or a folder, with a deep-learning model.
 
-    SOURCE may hold Esri attachments, OGC related media, columns with paths (QField, Mergin Maps,
-    ODK, geotagged photos) or BLOB columns; only images are touched. Running the same command again
-    goes on where a run was interrupted and never translates a photo twice.
+    A GeoPackage may hold Esri attachments, OGC related media, columns with paths (QField, Mergin
+    Maps, ODK, geotagged photos) or BLOB columns; only images are touched. Running the same command
+    again goes on where a run was interrupted and never translates a photo twice.
     """
     from attachtrans.console import Bar, Tally
     from attachtrans.tool.translate import plan_translation
@@ -204,8 +224,9 @@ def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
     pixel_space = options.pop("pixel_space")
     if (seed := options.pop("seed")) is not None:
         options["arguments"] = (*options["arguments"], ("seed", str(seed)))
+    placed = placing_of(options)
     translation = plan_translation(
-        **options, bbox=bbox or None, space="pixel" if pixel_space else "map"
+        **options, bbox=bbox or None, space="pixel" if pixel_space else "map", placing=placed
     )
     tally = Tally()
     with ExitStack() as stack:

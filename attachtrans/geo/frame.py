@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Proj, Transformer
-from pyproj.crs import ProjectedCRS
+from pyproj.crs import CompoundCRS, ProjectedCRS
 from pyproj.crs.coordinate_operation import AzimuthalEquidistantConversion
 from pyproj.crs.coordinate_system import Cartesian2DCS
 from pyproj.exceptions import CRSError, ProjError
@@ -149,6 +149,18 @@ def horizontal(crs: CRS) -> CRS:
 def has_heights(crs: CRS) -> bool:
     """Whether a CRS says what its heights mean."""
     return len(crs.axis_info) == 3
+
+
+def with_heights(flat: CRS, heights: CRS) -> CRS:
+    """A horizontal system with the vertical part of another one; itself where that has none."""
+    if not has_heights(heights):
+        return flat
+    if not heights.is_compound:
+        return flat.to_3d()
+    vertical = heights.sub_crs_list[1]
+    made = CompoundCRS(f"{flat.name} + {vertical.name}", [flat, vertical])
+    # Subclasses of CRS do not survive all of its methods.
+    return CRS.from_wkt(made.to_wkt())
 
 
 def unit_m(crs: object) -> float:

@@ -55,7 +55,7 @@ class FolderPhotos:
 
     def __init__(self, path: Path, folder: Path, files: Sequence[FolderFile]) -> None:
         self.path, self.folder = path, folder
-        self.tables = (_as_table(folder),)
+        self.tables: tuple[PhotoTable, ...] = (_as_table(folder),)
         self._files = {file.key: file for file in files}
 
     def __len__(self) -> int:

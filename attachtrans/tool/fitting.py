@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attachtrans.errors import ArgumentError
-from attachtrans.image import EncodeOptions, Photo, Probe, needs_format
+from attachtrans.image import EncodeOptions, Photo, needs_format
 from attachtrans.infer.ranges import output_dtype
 from attachtrans.models.translator import TranslatorSpec
 
@@ -21,23 +21,16 @@ class Fitting:
     """What is known of the net and of what the user asked for.
 
     overwrite   results take the place of their photos, so they must keep the file's format
-    map_space   the user wants results on the map's grid
     labels      the net is fed class numbers, not light
     """
 
     spec: TranslatorSpec
     overwrite: bool
-    map_space: bool
     asked: EncodeOptions
     labels: bool = False
 
-    def objection(self, photo: Photo, header: Probe) -> str | None:
+    def objection(self, photo: Photo) -> str | None:
         """A reason not to translate this photo, None when there is none."""
-        if self.map_space and header.has_gps and header.heading_deg is not None:
-            return (
-                "it has a position and a direction, so map space would turn it into an ortho, "
-                "which this release cannot make; use --pixel-space (use_pixelspace=PIXELSPACE)"
-            )
         if self.labels and not _is_grey(photo.pixels):
             return (
                 "it is in colour, and this net is fed class numbers in one band (the colours of a "

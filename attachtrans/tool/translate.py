@@ -18,23 +18,22 @@ from attachtrans.models.catalog import MODEL_TYPES
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.job import job_fingerprint, require_release, resolve_arguments
 from attachtrans.report import Outcome, Report
-from attachtrans.stores.catalog import detect
-from attachtrans.stores.classes import without_results
 from attachtrans.stores.features import OutputClass
 from attachtrans.stores.outputs import OutputLayout
 from attachtrans.stores.overwrite import Safety
-from attachtrans.stores.photos import open_photos
-from attachtrans.stores.selection import Selection
-from attachtrans.tool.functions import settle
-from attachtrans.tool.translation import (
+from attachtrans.tool.choices import (
+    GEOMETRIES,
+    Geometry,
     ModelChoice,
-    Progress,
-    Quiet,
     Running,
     Space,
-    Translation,
     Writing,
 )
+from attachtrans.tool.functions import settle
+from attachtrans.tool.place.options import Placing
+from attachtrans.tool.sinks import Job
+from attachtrans.tool.sources import Choice, is_geopackage, open_source
+from attachtrans.tool.translation import Progress, Quiet, Translation
 
 PathLike = str | os.PathLike[str]
 
@@ -43,13 +42,24 @@ _LARGEST_SCALE = 16
 P = ParamSpec("P")
 
 
-def parse_output(text: PathLike, layout: str) -> OutputClass:
-    """`OUT.gpkg` or `OUT.gpkg:layer`. Raises ArgumentError for anything else."""
+def parse_output(text: PathLike, layout: str) -> OutputClass | Path:
+    """`OUT.gpkg` or `OUT.gpkg:layer`, else a folder.
+
+    Raises ArgumentError for a name with the ending of a file.
+    """
     found = _OUTPUT.fullmatch(os.fspath(text))
-    if not found:
-        message = f"--output {text}: write a GeoPackage and maybe a layer, like out.gpkg:trees"
+    if found:
+        return OutputClass(
+            path=Path(found["path"]), layer=found["layer"], layout=OutputLayout(layout)
+        )
+    path = Path(text)
+    if path.suffix and not path.is_dir():
+        message = (
+            f"--output {text}: write a GeoPackage and maybe a layer, like out.gpkg:trees, or name "
+            "a folder for photos of a folder"
+        )
         raise ArgumentError(message)
-    return OutputClass(path=Path(found["path"]), layer=found["layer"], layout=OutputLayout(layout))
+    return path
 
 
 def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
@@ -78,6 +88,9 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     compile: bool = False,  # noqa: A002 - the option's name
     scale: float | None = None,
     space: Space = "pixel",
+    patterns: Sequence[str] = (),
+    geometry: Geometry | None = None,
+    placing: Placing | None = None,
     backup: bool = True,
     secure: bool = False,
     restart: bool = False,
@@ -88,16 +101,25 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Translation:
-    """Prepare a run over the photos of a GeoPackage: check everything, write nothing.
+    """Prepare a run over photos: check everything, write nothing.
 
-    source      GeoPackage with photos (attachments, related media, paths, BLOB columns)
+    source      GeoPackage with photos (attachments, related media, paths, BLOB columns), a folder
+                of photos, or one photo
     model       .emd, .dlpk, folder, JSON text, or the name of a built-in model ("sr-x2")
-    output      "OUT.gpkg" or "OUT.gpkg:layer" to append to; needed unless overwriting
+    output      "OUT.gpkg" or "OUT.gpkg:layer" to append to, a folder for photos of a folder;
+                needed unless overwriting
     arguments   the model's arguments, e.g. {"padding": 64, "tile_size": 512}
 
     Which photos: layout ("attach", "media", "path", "blob"), layer, photo_column and base say
     where they hang, when detection should not decide; remap (old, new) beginnings of paths that
-    moved; where (SQL), bbox (in the layer's CRS) and limit choose among them.
+    moved; where (SQL), bbox (in the layer's CRS) and limit choose among them, patterns among the
+    files of a folder.
+
+    Where they lie: geometry is that of an output's features: "source" (the default, one feature
+    per source feature), "footprint" (one per photo; the default for photos of a folder), "both"
+    (footprints in a class <layer>_footprints). placing says where the photos were taken, what they
+    look at, and what is written beside them (orthos, copies with an RPC, cameras). With space
+    "map" a photo with a camera is rectified first and its result is a GeoTIFF.
 
     How they are written: overwrite_attachments replaces them in place, else output_layout
     ("attach", "media", "blob", "folder"); format ("jpeg", "png", "tiff", "webp") and quality
@@ -138,7 +160,8 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         trust_code=trust_code,
         compiles=compile,
     )
-    folder = _work_folder(work_dir, target.path if target else path)
+    placing = placing or Placing()
+    folder = _work_folder(work_dir, path, target)
     writing = Writing(
         output=target,
         safety=Safety(folder=folder, backup=backup, secure=secure, again=again),
@@ -148,28 +171,49 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         space=space,
         restart=restart,
         vacuum=vacuum,
+        geometry=_geometry(geometry, path, target),
+        placing=placing,
     )
     choice = _choose_model(model, arguments or {}, writing, running, scale)
-    tables = detect(
+    photos, tables = open_source(
         path,
-        layout=layout,
-        layer=layer,
-        photo_column=photo_column,
-        base=None if base is None else Path(base),
-        remap=tuple(remap),
+        Choice(
+            layout=layout,
+            layer=layer,
+            photo_column=photo_column,
+            base=None if base is None else Path(base),
+            remap=tuple(remap),
+            where=where,
+            bbox=bbox,
+            limit=limit,
+            patterns=tuple(patterns),
+        ),
+        (target.path, target.layer) if isinstance(target, OutputClass) else None,
     )
-    if target is not None:
-        tables = without_results(path, tables, target.path, target.layer)
+    job = Job(source=path, photos=photos, model=choice, writing=writing)
+    job.check()
     return Translation(
-        source=path,
-        tables=tables,
-        photos=open_photos(path, tables, Selection(where=where, bbox=bbox, limit=limit)),
-        model=choice,
-        writing=writing,
+        job=job,
         dry_run=dry_run,
         progress=progress or Quiet(),
         notes=[*(warning for table in tables for warning in table.warnings), *_sync_note(folder)],
     )
+
+
+def _geometry(geometry: str | None, source: Path, target: OutputClass | Path | None) -> Geometry:
+    """What the features of the output are, by default the source's where it has any."""
+    if not isinstance(target, OutputClass):
+        if geometry is not None:
+            message = f"--geometry {geometry} goes with --output OUT.gpkg only"
+            raise ArgumentError(message)
+        return "source"
+    if geometry is None:
+        return "source" if is_geopackage(source) else "footprint"
+    for known in GEOMETRIES:
+        if geometry == known:
+            return known
+    message = f"--geometry {geometry}: one of {', '.join(GEOMETRIES)} is allowed"
+    raise ArgumentError(message)
 
 
 def _require_one_way(seams: str, compat: str | None, *, compiles: bool) -> None:
@@ -202,8 +246,13 @@ def _appends(output: PathLike | None, flags: Sequence[str], *, overwrites: bool)
     return not overwrites
 
 
-def _work_folder(work_dir: PathLike | None, written: Path) -> Path:
+def _work_folder(
+    work_dir: PathLike | None, source: Path, target: OutputClass | Path | None
+) -> Path:
     """Where journal and backup go: beside what is written, unless --work-dir names a folder."""
+    if work_dir is None and isinstance(target, Path):
+        return target  # it is made once all is checked
+    written = target.path if isinstance(target, OutputClass) else target or source
     folder = Path(work_dir).resolve() if work_dir is not None else written.resolve().parent
     if not folder.is_dir():
         flag = "--output" if work_dir is None else "--work-dir"

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from attachtrans.errors import ArgumentError
+from attachtrans.stores.poses.columns import PARTS
 
 FootprintMode = Literal["auto", "ground", "plane", "sector", "disc"]
 MODES = ("auto", "ground", "plane", "sector", "disc")
-PARTS = (
-    *("heading", "pitch", "roll", "x", "y", "z", "height", "hfov", "vfov", "near", "far"),
-    *("omega", "phi", "kappa", "yaw", "accuracy", "time", "name"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +27,15 @@ class Placing:
     height_m    of the camera above the ground under it
     near_m, far_m   ground range that footprints and orthos begin and end at
     mode        how footprints are drawn (`geo.footprint`)
-    occlusion   whether what hides behind the surface is left out
-    crs         of footprints and orthos
+    occlusion   what hides behind the surface is left out of orthos
+    crs         of footprints and orthos; None: of the output's layer, of the elevation model, or a
+                metric one about each photo
+    resolution  of orthos, in units of their CRS; None: what each photo has to offer
+    ortho, rpc, cameras   folders for rectified photos, for copies with an RPC, and for
+                `.camera.json` files; None: not wanted
+    undistort   copies with an RPC lose their lens distortion, which an RPC cannot follow well
+    force_rpc   also where the RPC misses the camera by more than a pixel
+    cog         orthos are cloud-optimised GeoTIFFs
     """
 
     poses: Path | None = None
@@ -46,8 +50,24 @@ class Placing:
     mode: FootprintMode = "auto"
     occlusion: bool = False
     crs: str | None = None
+    resolution: float | None = None
+    ortho: Path | None = None
+    rpc: Path | None = None
+    cameras: Path | None = None
+    undistort: bool = False
+    force_rpc: bool = False
+    cog: bool = False
+
+    @property
+    def has_products(self) -> bool:
+        """Whether anything is written beside the photos."""
+        return any((self.ortho, self.rpc, self.cameras))
 
     def __post_init__(self) -> None:
+        if self.resolution is not None and self.resolution <= 0.0:
+            raise ArgumentError(
+                f"--resolution {self.resolution:g}: units of the map per pixel, > 0"
+            )
         if self.dem is not None and self.ground_m is not None:
             raise ArgumentError("--ground is a level ground and --dem is not: give one of them")
         if self.height_m is not None and self.height_m <= 0.0:
@@ -64,13 +84,14 @@ def pose_columns(texts: Sequence[str]) -> dict[str, str]:
     Raises:
         ArgumentError: no "=", an unknown part, or one that is named twice.
     """
+    parts = (*PARTS, "convention")
     found: dict[str, str] = {}
     for pair in (part for text in texts for part in text.split(",") if part.strip()):
         name, sign, column = (piece.strip() for piece in pair.partition("="))
-        if not sign or not column or name not in PARTS or name in found:
+        if not sign or not column or name not in parts or name in found:
             raise ArgumentError(
                 f"--pose {pair}: write PART=COLUMN, each part once, like heading=azimuth,pitch=tilt"
-                f"; parts: {', '.join(PARTS)}"
+                f"; parts: {', '.join(parts)}"
             )
         found[name] = column
     return found

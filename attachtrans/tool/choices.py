@@ -1,0 +1,83 @@
+"""What a run of the tool was asked for, checked: model, running, writing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from attachtrans.models.arguments import TilingArguments
+from attachtrans.models.definition import ModelDefinition
+from attachtrans.stores.features import OutputClass
+from attachtrans.stores.overwrite import Safety
+from attachtrans.tool.place.options import Placing
+
+Space = Literal["pixel", "map"]
+Geometry = Literal["source", "footprint", "both"]
+GEOMETRIES: tuple[Geometry, ...] = ("source", "footprint", "both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How the net runs: devices, precision, seams and compat as on the command line.
+
+    compat      the release of arcgis.learn that is followed up to its last cast, None = ours
+    trust_code  whether Python code that comes with the model may run
+    compiles    whether torch compiles the net before the run
+    """
+
+    devices: str
+    precision: str
+    seams: str
+    compat: str | None
+    trust_code: bool
+    compiles: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """The model, with its typed arguments; `shown` are those that were given or set.
+
+    fingerprint  of the job: model, arguments that change pixels, how results are encoded
+    running     how the net runs
+    enlarge     factor by which photos are enlarged before the net sees them
+    """
+
+    definition: ModelDefinition
+    arguments: TilingArguments
+    shown: dict[str, Any]
+    fingerprint: str
+    running: Running
+    enlarge: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """Where and how results are written.
+
+    output    a feature class, a folder for photos of a folder, None: in the photos' place
+    geometry  of a feature class: the source's, a footprint per photo, or both in two classes
+    placing   where photos were taken and what they look at
+    """
+
+    output: OutputClass | Path | None
+    safety: Safety
+    format: str | None
+    quality: int | None
+    max_pixels: int
+    space: Space
+    restart: bool
+    vacuum: bool
+    geometry: Geometry
+    placing: Placing
+
+    @property
+    def target(self) -> Path | None:
+        """The file or folder that is written, None for the source itself."""
+        return self.output.path if isinstance(self.output, OutputClass) else self.output
+
+    @property
+    def looks(self) -> bool:
+        """Whether photos are looked for on the map."""
+        placed = self.geometry != "source" or self.space == "map"
+        return placed or self.placing.has_products

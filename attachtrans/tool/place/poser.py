@@ -1,0 +1,198 @@
+"""Whose pose: what a photo itself, a table, a sidecar and its feature say of how it was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import shapely
+
+from attachtrans.errors import ArgumentError, GeorefError, ImageError
+from attachtrans.geo.camera import Camera
+from attachtrans.geo.frame import read_crs
+from attachtrans.geo.pose import Pose
+from attachtrans.geo.posemerge import disagreement, merge, oriented
+from attachtrans.stores.attributes import Feature, FeatureReader
+from attachtrans.stores.base import PhotoSource
+from attachtrans.stores.crs import crs_of
+from attachtrans.stores.folder import FolderPhotos
+from attachtrans.stores.photos import Photos
+from attachtrans.stores.poses import PoseOptions, PoseTable, read_poses
+from attachtrans.stores.poses.base import key
+from attachtrans.stores.poses.camera_json import SUFFIX, read_camera
+from attachtrans.stores.poses.cameras import read_cameras
+from attachtrans.stores.poses.columns import check_mapping, columns_pose
+from attachtrans.stores.poses.documents import read_json
+from attachtrans.stores.poses.photo import photo_pose, usual_lens
+from attachtrans.tool.place.options import Placing
+from attachtrans.types import FeatureRef, Item, Size
+
+_APART_M = 100.0
+"""How far a photo's own position may lie from its feature before somebody should know."""
+_OF_PHOTOS = frozenset(
+    (
+        *("heading", "direction", "compass", "compassangle", "imgdirection", "gpsimgdirection"),
+        *("cameraheading", "camheading", "camerapitch", "campitch", "cameraroll", "camroll"),
+        *(
+            "cameraheight",
+            "avghtag",
+            "horizontalfieldofview",
+            "verticalfieldofview",
+            "hfov",
+            "vfov",
+        ),
+        *("neardistance", "fardistance", "neardist", "fardist"),
+    )
+)
+"""Columns that speak of a photo whatever layer they are in; `height` may be that of a tree."""
+
+
+class Poser:
+    """Finds poses; thread-safe. Close it after use.
+
+    In this order, part by part: the photo's own sidecar (.camera.json), the table that the user
+    names, the columns that the user maps, the photo's EXIF and XMP, columns whose names speak of
+    photos, and the feature's point.
+    """
+
+    def __init__(self, placing: Placing, photos: PhotoSource | None) -> None:
+        """Read what is common to all photos; `photos` of the run, None for a table alone.
+
+        Raises:
+            SourceError: a table, a camera or features that cannot be read.
+            CrsError: positions without a named CRS.
+            ArgumentError: options that do not fit each other or what is there.
+        """
+        self._placing = placing
+        self._photos = photos
+        self._lock = Lock()
+        self._camera = None if placing.camera is None else _one_camera(placing.camera)
+        self._camera_name = "" if placing.camera is None else placing.camera.name
+        self._table: PoseTable | None = None
+        if placing.poses is not None:
+            self._table = read_pose_table(placing.poses, placing)
+        self._features: FeatureReader | None = None
+        if isinstance(photos, Photos):
+            self._features = FeatureReader(photos.path, photos.tables)
+            columns = [c for layer in self._features.layers for c in self._features.columns(layer)]
+            check_mapping(placing.columns, columns)
+        elif placing.columns and self._table is None:
+            raise ArgumentError("--pose names attribute columns, and these photos have no features")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the table of poses had to say."""
+        return self._table.notes if self._table is not None else ()
+
+    def pose(self, item: Item, data: bytes, size: Size, orientation: int) -> Pose:
+        """What is known of a photo's pose, which may lack any part.
+
+        Args:
+            item: of the photo.
+            data: its content.
+            size: of the stored picture.
+            orientation: EXIF, 1 to 8.
+
+        Raises:
+            GeorefError: sources contradict themselves; says how.
+        """
+        try:
+            own = photo_pose(data, name=item.name, assume_lens=False) or Pose()
+        except ImageError as error:
+            raise GeorefError(f"{item.name}: its tags cannot be read: {error}") from error
+        point = self._point(item)
+        if point is not None and (apart := disagreement(own, point, _APART_M)):
+            own = own.assuming(apart)
+        found = [*self._named(item), *self._mapped(item), own, *self._guessed(item)]
+        found += [point] if point is not None else []
+        if self._camera is not None:
+            found = [Pose(lens=self._camera, source=f"lens of {self._camera_name}"), *found]
+        found.append(usual_lens(size, orientation))
+        pose = merge(*(oriented(one, orientation) for one in found))
+        return replace(pose, name=item.name)
+
+    def _named(self, item: Item) -> Iterator[Pose]:
+        """From files that speak of this photo."""
+        path = self._file(item)
+        if path is not None:
+            sidecar = path.with_name(path.name + SUFFIX)
+            if sidecar.is_file():
+                yield read_camera(read_json(sidecar), sidecar).as_pose()
+        if self._table is not None:
+            pose = self._table.find(item.key) or self._table.find(item.name)
+            if pose is not None:
+                yield pose
+
+    def _file(self, item: Item) -> Path | None:
+        """Where the photo is, if it is a file."""
+        if isinstance(self._photos, FolderPhotos):
+            return self._photos.file(item).path
+        if isinstance(self._photos, Photos):
+            return next(iter(self._photos.place(item).files), None)
+        return None
+
+    def _mapped(self, item: Item) -> Iterator[Pose]:
+        if self._placing.columns:
+            for feature, _ in self._feature(item):
+                named = {self._placing.columns[part] for part in self._placing.columns}
+                row = {name: feature.attributes.get(name) for name in named}
+                yield columns_pose(row, self._placing.columns)
+
+    def _guessed(self, item: Item) -> Iterator[Pose]:
+        for feature, _ in self._feature(item):
+            row = {n: value for n, value in feature.attributes.items() if key(n) in _OF_PHOTOS}
+            if row:
+                yield columns_pose(row, {})
+
+    def _point(self, item: Item) -> Pose | None:
+        """The feature's point as a position."""
+        for feature, ref in self._feature(item):
+            if feature.geometry is None or self._features is None:
+                continue
+            crs = crs_of(self._features.srs(ref.layer))
+            shape = shapely.from_wkb(feature.geometry, on_invalid="ignore")
+            if crs is None or shape is None or shape.geom_type != "Point" or shape.is_empty:
+                continue
+            x, y, z = shapely.get_coordinates(shape, include_z=True)[0]
+            return Pose(
+                xyz=(float(x), float(y), float(z) if np.isfinite(z) else None),
+                crs=crs,
+                rough_height=True,
+                source=f"the point of its feature ({ref.layer} {ref.fid})",
+            )
+        return None
+
+    def _feature(self, item: Item) -> Iterator[tuple[Feature, FeatureRef]]:
+        """The first feature that the photo hangs on."""
+        if self._features is None or not item.features:
+            return
+        ref = item.features[0]
+        with self._lock:
+            feature = self._features.read(ref)
+        if feature is not None:
+            yield feature, ref
+
+    def close(self) -> None:
+        """Let go of the features."""
+        if self._features is not None:
+            self._features.close()
+
+
+def read_pose_table(path: Path, placing: Placing) -> PoseTable:
+    """The poses of a file, with what the user says of them. Raises as `read_poses`."""
+    cameras = {} if placing.camera is None else read_cameras(placing.camera)
+    options = PoseOptions(
+        crs=None if placing.poses_crs is None else read_crs(placing.poses_crs),
+        mapping=placing.columns,
+        cameras=cameras,
+    )
+    return read_poses(path, options=options)
+
+
+def _one_camera(path: Path) -> Camera | None:
+    """The camera for all photos; None where the file has several, which poses name."""
+    found = list(read_cameras(path).values())
+    return found[0] if len(found) == 1 else None
