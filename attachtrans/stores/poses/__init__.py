@@ -24,6 +24,7 @@ from attachtrans.stores.poses.esri_frames import is_frames, read_frames
 from attachtrans.stores.poses.esri_oriented import is_oriented_imagery, read_oriented_imagery
 from attachtrans.stores.poses.mapillary import is_mapillary, read_mapillary
 from attachtrans.stores.poses.opensfm import is_reconstruction, read_reconstruction
+from attachtrans.stores.poses.orthority import is_orthority, read_orthority
 from attachtrans.stores.poses.stac import is_stac, read_stac
 
 __all__ = ["POSE_FILES", "PoseFile", "PoseOptions", "PoseTable", "read_poses"]
@@ -41,6 +42,7 @@ class PoseFile(NamedTuple):
 POSE_FILES = (
     PoseFile("camera", "our .camera.json", is_camera_file, read_camera_files),
     PoseFile("opensfm", "OpenSfM or ODM reconstruction", is_reconstruction, read_reconstruction),
+    PoseFile("orthority", "orthority exterior parameters", is_orthority, read_orthority),
     PoseFile("stac", "STAC perspective items", is_stac, read_stac),
     PoseFile("mapillary", "Mapillary API records", is_mapillary, read_mapillary),
     PoseFile("frames", "Esri Frames and Cameras tables", is_frames, read_frames),

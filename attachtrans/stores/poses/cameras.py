@@ -26,7 +26,7 @@ from attachtrans.errors import ArgumentError, AttachtransError, SourceError
 from attachtrans.geo.camera import Camera, PerspectiveCamera
 from attachtrans.stores.poses.base import number, numbers, words
 from attachtrans.stores.poses.camera_json import is_camera_json, read_camera
-from attachtrans.stores.poses.documents import MOST_BYTES, read_json
+from attachtrans.stores.poses.documents import MOST_BYTES, first_bytes, read_json
 from attachtrans.stores.poses.lenses import fisheye, middle_px, panorama, pinhole
 from attachtrans.stores.poses.opensfm import sfm_camera
 from attachtrans.stores.poses.yamlfile import read_yaml
@@ -44,12 +44,8 @@ def read_cameras(path: Path) -> dict[str, Camera]:
     Raises:
         SourceError: not there, or of no kind that is known; says what is wrong.
     """
-    try:
-        nbytes = path.stat().st_size
-        head = path.open("rb").read(4096).lstrip(b"\xef\xbb\xbf \t\r\n") if nbytes else b""
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error}") from error
-    if nbytes > MOST_BYTES:
+    head = first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if path.stat().st_size > MOST_BYTES:
         raise SourceError(f"{path}: is too large for a file of cameras")
     try:
         if head[:1] == b"{":

@@ -1,11 +1,12 @@
 """Tables of x, y, z and three angles: CSV of Pix4D, Metashape, orthority, spreadsheets.
 
 The columns' names decide what the angles are: omega, phi, kappa; yaw, pitch, roll (Pix4D: pitch 0
-looks down); heading, pitch, roll (Esri: pitch 0 looks down, roll as the camera's); gimbal yaw,
-pitch, roll (DJI: pitch 0 is level). `PoseOptions.convention` decides otherwise.
+looks down); heading, pitch, roll (Esri: pitch 0 looks down); azimuth, tilt, swing (coastal
+imaging); gimbal yaw, pitch, roll (DJI: pitch 0 is level). `PoseOptions.convention` decides
+otherwise.
 
-Omega, phi and kappa refer to the axes of the table's projected CRS, headings and yaws to true
-north. Positions named longitude and latitude are WGS 84; those named x and y need a .prj beside
+Omega, phi, kappa and azimuth, tilt, swing refer to the axes of the table's projected CRS, headings
+and yaws to true north. Positions named longitude and latitude are WGS 84; those named x and y need a .prj beside
 the table, or `PoseOptions.crs`.
 """
 
@@ -52,14 +53,17 @@ _ANGLES = MappingProxyType(
             ("gimbalpitch", "gimbalpitchdegree"),
             ("gimbalroll", "gimbalrolldegree"),
         ),
+        "cirn": (("azimuth",), ("tilt",), ("swing",)),
         "ypr": (("yaw",), ("pitch",), ("roll",)),
         "hpr": (("heading", "azimuth", "direction"), ("pitch",), ("roll",)),
     }
 )
+_OF_THE_GRID = frozenset({"opk", "cirn"})
 _WORDS = MappingProxyType(
     {
         "opk": "omega, phi, kappa",
         "dji": "gimbal yaw, pitch, roll",
+        "cirn": "azimuth, tilt (0 looks down), swing",
         "ypr": "yaw, pitch (0 looks down), roll, as Pix4D has them",
         "hpr": "heading, pitch (0 looks down), roll, as Esri has them",
     }
@@ -127,7 +131,7 @@ def _pose(
     xyz = None if len(xy) < 2 or xy[0] is None or xy[1] is None else (xy[0], xy[1], z)
     turns = [number(row.values.get(column)) for column in angles.columns] if angles else []
     known = [turn for turn in turns if turn is not None]
-    rotation, compass = None, angles is not None and angles.convention != "opk"
+    rotation, compass = None, angles is not None and angles.convention not in _OF_THE_GRID
     grid = crs is not None and crs.is_projected
     if angles and known and len(known) == len(turns):
         rotation = pose_matrix(angles.convention, known)
@@ -137,7 +141,7 @@ def _pose(
         crs=None if xyz is None else crs,
         z_unit_m=None if xyz is None or crs is None else z_unit(crs),
         rotation=rotation,
-        north=North.GRID if grid and angles and angles.convention == "opk" else North.TRUE,
+        north=North.GRID if grid and angles and not compass else North.TRUE,
         lens=options.camera(first_words(row.values, _CAMERA)),
         upright=compass,
         accuracy=Accuracy(

@@ -79,7 +79,7 @@ def open_document(path: Path, columns: tuple[str, ...] = ()) -> Document:
     """
     if path.is_dir():
         return Document(path=path, tables=_vector_tables(path))
-    head = _head(path)
+    head = first_bytes(path)
     if head.startswith(_SQLITE):
         return Document(path=path, tables=_geopackage_tables(path))
     # Byte order marks of UTF-8 and UTF-16; text has no other NULs.
@@ -128,7 +128,12 @@ def beside_crs(path: Path) -> CRS | None:
         raise CrsError(f"{found}: cannot be read: {error}") from error
 
 
-def _head(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
+    """The first bytes of a file, which say what it is.
+
+    Raises:
+        SourceError: it it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return file.read(4096)
@@ -189,11 +194,10 @@ def _point(coordinates: object) -> Point | None:
 def _geopackage_tables(path: Path) -> tuple[Table, ...]:
     """Features and attributes of a GeoPackage; photos in its columns are not read."""
     with reading(path) as connection:
+        stored = read_schema(connection, path).tables
         known = {srs.srs_id: srs for srs in read_all_srs(connection)}
         return tuple(
-            _geopackage_table(connection, table, known)
-            for table in read_schema(connection, path).tables
-            if not table.is_tiles
+            _geopackage_table(connection, table, known) for table in stored if not table.is_tiles
         )
 
 

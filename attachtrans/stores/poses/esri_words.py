@@ -40,6 +40,7 @@ Fov = tuple[float | None, float | None]
 _EXTERIOR = 8
 _INTERIOR = 14
 _MOST_PARTS = 64
+_WHOLE_PX = 1e-4
 _CONVENTIONS = {1: "hpr", 2: "opk", 3: "hpr"}
 
 
@@ -139,18 +140,18 @@ def interior(
 
 
 def _size(to_image: Floats, focal: float, fov_deg: Fov) -> Size:
-    """Of the picture: the film's zero is its middle, unless the field of view says otherwise."""
+    """Of the picture: the film's zero is its middle where that makes a whole number of pixels.
+
+    Elsewhere, as with principal points in the affine terms, the field of view tells.
+    """
     sides = []
     for axis in (0, 1):
-        middle = 2.0 * (to_image[axis, 2] + 0.5)
+        side = 2.0 * (float(to_image[axis, 2]) + 0.5)
         angle = fov_deg[axis]
-        seen = 0.0
-        if angle is not None and 0.0 < angle < 180.0:
+        if abs(side - round(side)) > _WHOLE_PX and angle is not None and 0.0 < angle < 180.0:
             scale = float(np.hypot(*to_image[axis, :2]))
-            seen = 2.0 * focal * scale * float(np.tan(np.deg2rad(angle) / 2.0))
-        # A field of view is printed with few digits, the middle is exact.
-        near = seen and abs(middle - seen) > 0.05 * seen
-        sides.append(round(seen if near else middle))
+            side = 2.0 * focal * scale * float(np.tan(np.deg2rad(angle) / 2.0))
+        sides.append(round(side))
     if min(sides) < 1 or max(sides) > 1_000_000:
         raise SourceError(
             "the affine terms of CameraOrientation do not have the film's zero in the picture's "

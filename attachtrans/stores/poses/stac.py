@@ -83,7 +83,8 @@ def read_stac(document: Document, options: PoseOptions) -> PoseTable:
 
 def _items(value: object) -> Iterator[Mapping[str, Any]]:
     features = value.get("features") if isinstance(value, dict) else value
-    for item in features if isinstance(features, list) else [value]:
+    items: list[Any] = features if isinstance(features, list) else [value]
+    for item in items:
         properties = item.get("properties") if isinstance(item, dict) else None
         if isinstance(properties, dict) and any(
             str(name).startswith("pers:") for name in properties

@@ -64,7 +64,7 @@ def _text(path: Path) -> str:
         raise SourceError(f"{path}: cannot be read: {error}") from error
     encoding = "utf-16" if raw[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
     try:
-        return raw.decode(encoding)
+        return raw.decode(encoding).lstrip("\ufeff")
     except UnicodeDecodeError:
         # Of spreadsheets in Western Europe; wrong letters in names match no photo, and harm none.
         return raw.decode("cp1252", errors="replace")
