@@ -40,6 +40,8 @@ _KEPT_CELLS = 2 * _MOST_CELLS
 _SMALL = 4_000_000
 """A model of fewer cells is read whole, once."""
 _BLOCK = 512
+_FARTHEST_M = 500_000.0
+"""Nothing on the ground is seen from further away: from the highest mountain it is 360 km."""
 _UNITS_M = {
     **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0),
     **dict.fromkeys(("ft", "foot", "feet", "international foot"), 0.3048),
@@ -141,7 +143,7 @@ class Dem:
                 both are taken to be the same, and `notes` says so.
             centre_xy: (x, y) in the frame.
             radius_m: at least the square of this half side is covered, as far as the model
-                reaches.
+                reaches; infinity for all that can be seen.
             earth_radius_m: see `DemGround`.
 
         Raises:
@@ -158,7 +160,7 @@ class Dem:
             unit = self._grid.unit_in(flat)
             find = self._own if unit is not None else self._resampled
             key = (flat, _datum(target) if self._shifts(target) else "", earth_radius_m)
-            area, read = find(flat, centre, float(radius_m))
+            area, read = find(flat, centre, min(float(radius_m), _FARTHEST_M))
             for index, kept in enumerate(self._kept):
                 if kept.key == key and kept.area.holds(area):
                     self._kept.append(self._kept.pop(index))
@@ -217,13 +219,18 @@ class Dem:
     ) -> tuple[Area, Callable[[], tuple[Heights, PixelToMap]]]:
         """Heights at a grid of the frame, as fine as the model's own."""
         cell = self._grid.cell_in(flat, centre)
-        coarsest = 2.0 * radius_m / np.sqrt(_MOST_CELLS)
-        step = max(1.0, coarsest / cell)
+        low, high = centre - radius_m, centre + radius_m
+        bounds = self._grid.bounds_in(flat, centre)
+        if bounds is not None:
+            low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
+            if (low >= high).any():
+                raise self._nothing(centre, radius_m, flat)
+        step = max(1.0, float(np.sqrt(np.prod(high - low) / _MOST_CELLS)) / cell)
         if step > 1.0:
             self._tell_thinned(step)
         # By eighths of powers of two, so that photos beside each other get the same grid.
         side = float(2.0 ** (np.floor(8.0 * np.log2(cell * step)) / 8.0))
-        low, high = np.floor((centre - radius_m) / side), np.ceil((centre + radius_m) / side)
+        low, high = np.floor(low / side), np.ceil(high / side)
         area = Area(
             left=int(low[0]) - 1, top=int(-high[1]) - 1, right=int(high[0]) + 1,
             bottom=int(-low[1]) + 1, step=side,

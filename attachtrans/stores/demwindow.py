@@ -25,6 +25,8 @@ ReadHeights = Callable[["Area", Size | None], Heights]
 _TURN = 360.0
 _NODES = 1 << 20
 """Places transformed at a time."""
+_OUTLINE = 33
+_FLAT_M = 1_000_000.0
 _MOST_CELLS = 50_000_000
 """Read for one warp; beyond it averages are read."""
 
@@ -160,6 +162,24 @@ class DemGrid:
         start, across, down = transform(self.crs, flat, self.affine.to_map(node + steps)).T
         sides = np.hypot(*(across - start)), np.hypot(*(down - start))
         return float(max(min(sides), max(sides) / 4.0))
+
+    def bounds_in(self, flat: CRS, centre: Floats) -> tuple[Floats, Floats] | None:
+        """The lowest and highest x and y of the grid in the frame, None where it is too large.
+
+        Its outline says so, if the frame is about as flat as the earth is there.
+        """
+        if self.is_round:
+            return None
+        across, down = (np.linspace(0.0, side, _OUTLINE) for side in self.size)
+        zero = np.zeros(_OUTLINE)
+        cols = np.concatenate([across, across, zero, zero + self.size.width])
+        rows = np.concatenate([zero, zero + self.size.height, down, down])
+        outline = transform(self.crs, flat, self.affine.to_map(np.stack([cols, rows])))
+        if not np.isfinite(outline).all() or np.ptp(outline, axis=1).max() > _FLAT_M:
+            return None
+        if np.abs(outline - centre[:, None]).max() > _FLAT_M:
+            return None
+        return outline.min(axis=1), outline.max(axis=1)
 
     @property
     def is_round(self) -> bool:

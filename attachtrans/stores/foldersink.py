@@ -17,8 +17,8 @@ from attachtrans.stores.durable import digest_of_file, replace_file
 from attachtrans.stores.filenames import ending_for, split_name
 from attachtrans.stores.folder import RESULTS, FolderFile, FolderPhotos
 from attachtrans.stores.overwrite import OverwriteSink
-from attachtrans.stores.placed import Ratios, rescaled, sidecar_for, sidecars_of
-from attachtrans.types import Draft, Item
+from attachtrans.stores.placed import rescaled, sidecar_for, sidecars_of
+from attachtrans.types import Draft, Item, Size
 
 _THIS_PHOTO_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR})
 
@@ -158,11 +158,11 @@ class FolderSink:
     def _sidecars(self, draft: Draft, image: Path, target: Path) -> dict[Path, bytes]:
         """The files to write beside a result, none of them in the place of somebody else's."""
         ours = target.exists() or self._name(target) in self._owners
-        found = {}
+        found: dict[Path, bytes] = {}
         for sidecar in sidecars_of(image):
             path = sidecar_for(sidecar, image, target)
             try:
-                data = rescaled(sidecar, _ratios(draft))
+                data = rescaled(sidecar, *_stored_sizes(draft))
             except GeorefError as error:
                 self._notes.append(f"{sidecar} was not carried over: {error}")
                 continue
@@ -205,7 +205,7 @@ class FolderOverwriteSink(OverwriteSink):
         super().commit(draft)
 
 
-def _ratios(draft: Draft) -> Ratios:
+def _stored_sizes(draft: Draft) -> tuple[Size, Size]:
+    """The photo's and the result's sizes as their files have them, before they are turned."""
     orientation = probe(draft.data).orientation
-    before, after = (turned(size, orientation) for size in (draft.size_in, draft.size_out))
-    return Ratios(after.width / before.width, after.height / before.height)
+    return turned(draft.size_in, orientation), turned(draft.size_out, orientation)

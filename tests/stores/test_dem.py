@@ -290,6 +290,17 @@ def test_a_large_view_is_read_coarser(
     assert warped.height(np.array([[50.0], [20.0]]))[0] == pytest.approx(hills(*there), abs=0.5)
 
 
+def test_infinity_is_all_that_there_is(write: Callable[..., Path]) -> None:
+    dem = Dem.open(metric(write))
+    near = Transformer.from_crs(UTM, 4326, always_xy=True).transform(X0 + 3_000.0, Y0)
+    frame = LocalFrame.at(4326, near).crs
+    for crs, centre in ((UTM, (X0 + 3_000.0, Y0)), (frame, (0.0, 0.0))):
+        ground = dem.ground(crs, centre, np.inf)
+        assert 38_000 < ground.surface.heights.size < 70_000
+        assert np.isfinite(ground.surface.heights).mean() > 0.6
+    assert not [note for note in dem.notes if "coarser" in note]
+
+
 def test_a_strip_of_photos_reads_the_model_once(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -392,7 +392,7 @@ def test_what_cannot_be_rescaled_is_said(tmp_path: Path) -> None:
         sink.commit(draft(source, item))
         notes = sink.finish()
     assert "ArcGIS" in notes[1]
-    assert "no world file" in notes[2]
+    assert "six numbers" in notes[2]
     assert list(tree(tmp_path / "out")) == ["a.jpg"]
 
 
