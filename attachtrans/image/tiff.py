@@ -19,6 +19,7 @@ from attachtrans.image import cmyk
 from attachtrans.image.arrays import interleaved, planes, with_alpha
 from attachtrans.image.base import Job, Limits, Metadata, Pixels, Raster, Untouchable
 from attachtrans.image.exif import PRIVATE, add_history, compact, drop_thumbnail, scale_exif
+from attachtrans.image.geotiff import geo_fields
 from attachtrans.image.ifd import BYTE, UNDEFINED, Block, Field, empty
 from attachtrans.image.jpeg_file import quality_of
 from attachtrans.image.resources import wrapped_iptc
@@ -42,7 +43,6 @@ from attachtrans.image.tiff_file import (
     XMP,
     assemble,
     free_ranges,
-    geo_fields,
     segments,
     sides,
     special,

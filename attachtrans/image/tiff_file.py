@@ -1,8 +1,7 @@
 """The structure of TIFF files: what a file is made of, and new samples put into an old file.
 
-Sources: TIFF 6.0; TIFF Technical Notes 1 and 2; OGC GeoTIFF 1.1 (19-008r4); GDAL's tags 42112 and
-42113; RPCCoefficientTag 50844 (GeoTIFF RPC). A file is edited like an EXIF block: new samples take
-the place of the old ones or go to the end, and all that is not about samples stays where it is.
+Sources: TIFF 6.0; TIFF Technical Notes 1 and 2. A file is edited like an EXIF block: new samples
+take the place of the old ones or go to the end; all that is not about samples stays where it is.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attachtrans.errors import ImageError
-from attachtrans.image.ifd import DOUBLE, UNDEFINED, Block, Field, Ifd
+from attachtrans.image.geotiff import GEO_TAGS
+from attachtrans.image.ifd import UNDEFINED, Block, Field, Ifd
 from attachtrans.image.jpeg_file import shared_tables
 from attachtrans.types import Size
 
@@ -24,8 +24,6 @@ _STRIPS, _TILES = (273, 279), (324, 325)  # offsets, byte counts
 _DNG_VERSION, _LAYERS = 50706, 37724
 _JPEG = 7
 _CFA, _LINEAR_RAW = 32803, 34892
-_PIXEL_SCALE, _TIEPOINTS, _MATRIX, _GEO_KEYS, _RPC = 33550, 33922, 34264, 34735, 50844
-_RASTER_TYPE_KEY, _PIXEL_IS_POINT = 1025, 2
 
 # What describes the samples and their coding: taken from the new samples, not from the old file.
 CODING = frozenset(
@@ -42,7 +40,7 @@ CODING = frozenset(
 )
 # What a block of metadata for another format leaves out, besides.
 NOT_EXIF = CODING | {XMP, IPTC, RESOURCES, ICC, _SUBFILE_TYPE, _LAYERS}
-NOT_EXIF |= {_PIXEL_SCALE, _TIEPOINTS, _MATRIX, _GEO_KEYS, 34736, 34737, 42112, 42113, _RPC}
+NOT_EXIF |= GEO_TAGS
 
 
 def special(block: Block) -> str | None:
@@ -113,49 +111,6 @@ def free_ranges(block: Block) -> list[range]:
         else:
             merged.append(part)
     return merged
-
-
-def geo_fields(block: Block, before: Size, after: Size) -> dict[int, Field]:
-    """The georeference for a new stored size: scales, tie points, matrix and RPC of the old one."""
-    if before == after:
-        return {}
-    main = block.first()
-    x, y = after.width / before.width, after.height / before.height
-    # Where a position is that of a pixel's centre, half a pixel comes in.
-    half = 0.5 if _is_point(block, main) else 0.0
-    result: dict[int, list[float]] = {}
-    scale = _doubles(block, main, _PIXEL_SCALE)
-    if len(scale) >= 2:
-        result[_PIXEL_SCALE] = [scale[0] / x, scale[1] / y, *scale[2:]]
-    tiepoints = _doubles(block, main, _TIEPOINTS)
-    for start in range(0, len(tiepoints) - 5, 6):
-        tiepoints[start] = (tiepoints[start] + half) * x - half
-        tiepoints[start + 1] = (tiepoints[start + 1] + half) * y - half
-        result[_TIEPOINTS] = tiepoints
-    matrix = _doubles(block, main, _MATRIX)
-    if len(matrix) == 16:
-        for row in range(0, 16, 4):
-            column, line = matrix[row] / x, matrix[row + 1] / y
-            shift = half * (column - matrix[row] + line - matrix[row + 1])
-            matrix[row : row + 4] = [column, line, matrix[row + 2], matrix[row + 3] + shift]
-        result[_MATRIX] = matrix
-    rpc = _doubles(block, main, _RPC)
-    if len(rpc) >= 9:
-        # Error bias, error random, LINE_OFF, SAMP_OFF, three offsets, LINE_SCALE, SAMP_SCALE.
-        rpc[2], rpc[3] = (rpc[2] + 0.5) * y - 0.5, (rpc[3] + 0.5) * x - 0.5
-        rpc[7], rpc[8] = rpc[7] * y, rpc[8] * x
-        result[_RPC] = rpc
-    return {tag: block.field(DOUBLE, values) for tag, values in result.items()}
-
-
-def _doubles(block: Block, ifd: Ifd, tag: int) -> list[float]:
-    return [float(value) for value in block.numbers(ifd, tag)]
-
-
-def _is_point(block: Block, ifd: Ifd) -> bool:
-    keys = block.integers(ifd, _GEO_KEYS)
-    found = (keys[at : at + 4] for at in range(4, len(keys) - 3, 4))
-    return any(key[0] == _RASTER_TYPE_KEY and key[3] == _PIXEL_IS_POINT for key in found)
 
 
 def assemble(

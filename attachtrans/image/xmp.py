@@ -21,9 +21,6 @@ _ALONG_X: Final = (
     "GPano:CroppedAreaLeftPixels",
     "GPano:LargestValidInteriorRectLeft",
     "GPano:LargestValidInteriorRectWidth",
-    "drone-dji:CalibratedFocalLength",
-    "drone-dji:CalibratedOpticalCenterX",
-    "exif:FocalPlaneXResolution",
 )
 _ALONG_Y: Final = (
     "GPano:FullPanoHeightPixels",
@@ -31,18 +28,26 @@ _ALONG_Y: Final = (
     "GPano:CroppedAreaTopPixels",
     "GPano:LargestValidInteriorRectTop",
     "GPano:LargestValidInteriorRectHeight",
-    "drone-dji:CalibratedOpticalCenterY",
-    "exif:FocalPlaneYResolution",
 )
+# The same with fractions.
+_REAL_X: Final = (
+    "drone-dji:CalibratedFocalLength",
+    "drone-dji:CalibratedOpticalCenterX",
+    "exif:FocalPlaneXResolution",
+)
+_REAL_Y: Final = ("drone-dji:CalibratedOpticalCenterY", "exif:FocalPlaneYResolution")
 # Lists whose first four numbers are pixels: "date;fx,fy,cx,cy,..." and "C,D,E,F" (rows x, x, y, y).
-_DEWARP: Final = "drone-dji:DewarpData"
+_DEWARPS: Final = ("drone-dji:DewarpData", "drone-dji:DewarpDataK6")
 _AFFINE: Final = "Camera:FisheyeAffineMatrix"
 
-_NAMES = "|".join((*_WIDTHS, *_HEIGHTS, *_ALONG_X, *_ALONG_Y, _DEWARP, _AFFINE))
+_NAMES = "|".join(
+    (*_WIDTHS, *_HEIGHTS, *_ALONG_X, *_ALONG_Y, *_REAL_X, *_REAL_Y, *_DEWARPS, _AFFINE)
+)
 # name="value" or <name>value<; the second also meets closing tags, whose "value" is white space.
 _PROPERTY = re.compile(
     rf"(?<![\w:-])(?P<name>{_NAMES})(?P<open>\s*=\s*[\"']|>)(?P<value>[^\"'<]+)(?=[\"'<])".encode()
 )
+_MORE_DIGITS: Final = 4
 _PADDING = re.compile(rb"\s{64,}(?=<\?xpacket end)")
 
 _PICTURES: Final = ("xmp:Thumbnails", "xap:Thumbnails", "GImage:Data", "GDepth:Data", "GAudio:Data")
@@ -80,9 +85,11 @@ def scale_xmp(packet: bytes, before: Size, after: Size) -> bytes:
     changes: dict[str, Callable[[str], str]] = {
         **dict.fromkeys(_WIDTHS, lambda _: str(after.width)),
         **dict.fromkeys(_HEIGHTS, lambda _: str(after.height)),
-        **dict.fromkeys(_ALONG_X, lambda text: _scaled(text, x)),
-        **dict.fromkeys(_ALONG_Y, lambda text: _scaled(text, y)),
-        _DEWARP: lambda text: _scaled_list(text, (x, y, x, y)),
+        **dict.fromkeys(_ALONG_X, lambda text: str(round(float(text) * x))),
+        **dict.fromkeys(_ALONG_Y, lambda text: str(round(float(text) * y))),
+        **dict.fromkeys(_REAL_X, lambda text: _scaled(text, x)),
+        **dict.fromkeys(_REAL_Y, lambda text: _scaled(text, y)),
+        **dict.fromkeys(_DEWARPS, lambda text: _scaled_list(text, (x, y, x, y))),
         _AFFINE: lambda text: _scaled_list(text, (x, x, y, y)),
     }
 
@@ -100,12 +107,11 @@ def scale_xmp(packet: bytes, before: Size, after: Size) -> bytes:
 
 
 def _scaled(text: str, factor: float) -> str:
+    """A number or a fraction, with its digits and as many more as a broken factor brings."""
     if "/" in text:
         top, bottom = text.split("/")
         return f"{round(int(top) * factor * 1000)}/{int(bottom) * 1000}"
-    if text.strip().lstrip("+-").isdigit():
-        return str(round(int(text) * factor))
-    decimals = len(text.strip().partition(".")[2])
+    decimals = len(text.strip().partition(".")[2]) + (0 if factor.is_integer() else _MORE_DIGITS)
     return f"{float(text) * factor:.{decimals}f}"
 
 

@@ -7,6 +7,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
@@ -224,6 +225,79 @@ def test_gdal_sees_the_georeference_of_the_new_grid(point, rotation, size):
             old = before.transform @ (corner[0] * 96, corner[1] * 64)
             now = after.transform @ (corner[0] * size[0], corner[1] * size[1])
             assert now == pytest.approx(old, abs=1e-6)
+
+
+def written_by_gdal(change, **profile):
+    """A GeoTIFF that `change(file)` was done to."""
+    settings = {"driver": "GTiff", "width": 96, "height": 64, "count": 3, "dtype": "uint16"}
+    with rasterio.MemoryFile() as memory:
+        with memory.open(**(settings | profile)) as file:
+            file.write(np.arange(3 * 64 * 96, dtype=np.uint16).reshape(3, 64, 96))
+            change(file)
+        return memory.read()
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("point", [False, True])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_g10_control_points_follow_the_size(point, factor):
+    places = [(0, 0), (64, 0), (0, 96), (64, 96), (30.25, 40.5)]
+    points = [
+        GroundControlPoint(row=row, col=col, x=1e5 + 2 * col, y=2e5 - 2 * row, z=7)
+        for row, col in places
+    ]
+
+    def change(file):
+        file.gcps = points, "EPSG:32633"
+        file.update_tags(AREA_OR_POINT="Point" if point else "Area")
+
+    data = written_by_gdal(change)
+    found = []
+    for each in (data, written(data, factor)):
+        with rasterio.MemoryFile(each) as memory, memory.open() as file:
+            assert file.gcps[1] == "EPSG:32633"
+            found.append([(p.col, p.row, p.x, p.y, p.z) for p in file.gcps[0]])
+    scale = np.array([factor, factor, 1, 1, 1])
+    assert np.abs(found[1] - np.array(found[0]) * scale).max() < 1e-9
+
+
+def test_what_gdal_says_of_bands_stays_but_for_the_old_pixels_statistics():
+    def change(file):
+        file.descriptions = ("red", "nir", "swir <2>")
+        file.scales, file.offsets, file.units = (0.1, 0.2, 0.3), (1.0, 2.0, 3.0), ("m", "K", "W")
+        file.update_tags(PLATFORM="a & b")
+        file.update_tags(2, STATISTICS_MAXIMUM="99", STATISTICS_MEAN="3", WAVELENGTH="865")
+
+    data = written_by_gdal(change, nodata=7, **_placed())
+    for factor in (1, 2):
+        with (
+            rasterio.MemoryFile(data) as first,
+            rasterio.MemoryFile(written(data, factor)) as second,
+            first.open() as before,
+            second.open() as after,
+        ):
+            for name in ("descriptions", "scales", "offsets", "units", "nodata", "colorinterp"):
+                assert getattr(after, name) == getattr(before, name), name
+            assert after.tags() == before.tags()
+            assert after.tags(2) == {"WAVELENGTH": "865"}
+
+
+def test_g10_a_georeference_is_of_the_stored_pixels():
+    """GDAL takes no notice of Orientation, by which the photo is turned for the net."""
+    data = written_by_gdal(lambda file: None, **_placed())
+    block = Block(data)
+    block.rewrite(block.first(), put={274: block.field(3, [6])})
+    turned = bytes(block.data)
+    assert decode(turned, Limits()).size == (64, 96)
+    with (
+        rasterio.MemoryFile(turned) as first,
+        rasterio.MemoryFile(written(turned, 2)) as second,
+        first.open() as before,
+        second.open() as after,
+    ):
+        assert (after.width, after.height) == (192, 128)
+        assert after.bounds == before.bounds
+        assert after.transform == before.transform @ Affine.scale(0.5)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

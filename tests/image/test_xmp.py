@@ -44,6 +44,49 @@ def test_only_what_is_measured_in_pixels_changes():
     assert new == expected
 
 
+@pytest.mark.parametrize("after", [Size(8000, 6000), Size(16000, 12000), Size(6001, 4000)])
+@pytest.mark.parametrize("written", ["3657.02,3651,-4.5,-2.25", "3657,3651,0,-2"])
+@pytest.mark.parametrize("name", ["DewarpData", "DewarpDataK6"])
+def test_g10_dewarping_finds_the_same_ray(written, name, after):
+    """DJI: fx, fy, and cx, cy from the middle of the image; the rest has no unit."""
+    packet = f'<a drone-dji:{name}="2022-06-08;{written},-0.26,0.11,0.0001,0,-0.03"/>'.encode()
+    new = scale_xmp(packet, Size(4000, 3000), after).decode()
+    assert new.endswith(',-0.26,0.11,0.0001,0,-0.03"/>')
+    places = []
+    for text, size in ((packet.decode(), (4000, 3000)), (new, after)):
+        fx, fy, cx, cy = map(float, text.split(";")[1].split(",")[:4])
+        places.append((0.4 * fx + cx + size[0] / 2, -0.3 * fy + cy + size[1] / 2))
+    assert places[1][0] == pytest.approx(places[0][0] * after[0] / 4000, abs=1e-3)
+    assert places[1][1] == pytest.approx(places[0][1] * after[1] / 3000, abs=1e-3)
+
+
+@pytest.mark.parametrize("after", [Size(8000, 6000), Size(16000, 12000), Size(6000, 4500)])
+def test_g10_calibrated_values_keep_their_digits(after):
+    packet = (
+        b'<a drone-dji:CalibratedFocalLength="3665" drone-dji:CalibratedOpticalCenterX="2000.5"'
+        b' drone-dji:CalibratedOpticalCenterY="1499.123"/>'
+    )
+    new = scale_xmp(packet, Size(4000, 3000), after).decode()
+    values = [float(part.split('"')[1]) for part in new.split("drone-dji:")[1:]]
+    factor = after[0] / 4000
+    assert values == pytest.approx([3665 * factor, 2000.5 * factor, 1499.123 * factor], abs=1e-3)
+
+
+@pytest.mark.parametrize("after", [Size(8000, 4000), Size(16000, 8000), Size(2000, 1000)])
+def test_g10_cropped_panoramas_look_the_same_way(after):
+    """GPano: whole pixels; a column's longitude is (left + col) / full width of a turn."""
+    packet = (
+        b'<a GPano:FullPanoWidthPixels="12000" GPano:CroppedAreaImageWidthPixels="4000"'
+        b' GPano:CroppedAreaLeftPixels="4000" GPano:PoseHeadingDegrees="12.5"/>'
+    )
+    new = scale_xmp(packet, Size(4000, 2000), after)
+    full, width, left = (int(part.split(b'"')[1]) for part in new.split(b"GPano:")[1:4])
+    assert b'PoseHeadingDegrees="12.5"' in new
+    assert width == after[0]
+    for share in (0.0, 0.3, 1.0):
+        assert (left + share * width) / full == pytest.approx((4000 + share * 4000) / 12000)
+
+
 def test_nonsense_stays_as_it_is():
     packet = b'<a GPano:FullPanoWidthPixels="many" exif:FocalPlaneXResolution="1/0/2"/>'
     assert scale_xmp(packet, Size(1, 1), Size(2, 2)) == packet
