@@ -61,7 +61,8 @@ def _opened(data: bytes) -> Iterator[Any]:
         raise Untouchable(MISSING_EXTRA) from error
     try:
         yield pillow_heif.open_heif(data)
-    except (ValueError, RuntimeError, OSError, EOFError, SyntaxError) as error:
+    # The library counts on a primary picture, hence LookupError.
+    except (ValueError, RuntimeError, OSError, EOFError, SyntaxError, LookupError) as error:
         raise ImageError(f"the HEIC is damaged: {error}") from error
 
 

@@ -1,4 +1,5 @@
 import io
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,7 @@ def test_formats_without_tags_have_a_size(form):
     assert head.xmp is None
 
 
-def test_a_heic_is_upright():
+def heic():
     pillow_heif = pytest.importorskip("pillow_heif")
     picture = scene()
     file = pillow_heif.HeifFile()
@@ -52,7 +53,11 @@ def test_a_heic_is_upright():
     file[0].info["xmp"] = XMP
     target = io.BytesIO()
     file.save(target, quality=90)
-    head = read_head(target.getvalue())
+    return target.getvalue()
+
+
+def test_a_heic_is_upright():
+    head = read_head(heic())
     assert head.size == (64, 96)
     assert head.exif.integers(head.exif.first(), 0x0112) == (1,)
     assert head.xmp == XMP
@@ -69,6 +74,14 @@ def test_a_damaged_exif_block_is_left_out():
     head = read_head(data)
     assert head.exif is None
     assert head.xmp == XMP
+
+
+@pytest.mark.parametrize("byte", [0, 0x7F, 0xFF])
+def test_a_damaged_heic_raises_nothing_but_image_error(byte):
+    data = heic()
+    for place in range(12, data.index(b"mdat")):
+        with suppress(ImageError):
+            read_head(data[:place] + bytes([byte]) + data[place + 1 :])
 
 
 @given(st.binary(max_size=200), st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"]))

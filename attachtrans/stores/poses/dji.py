@@ -48,29 +48,31 @@ _NOTED_M = 1.0
 
 
 def attitude(carried: Carried) -> Attitude | None:
-    """The gimbal's angles, missing ones from the aircraft; None without a yaw."""
-    xmp = carried.xmp
-    gimbal = [real(xmp, f"{_NS}Gimbal{axis}Degree") for axis in ("Yaw", "Pitch", "Roll")]
-    flight = [real(xmp, f"{_NS}Flight{axis}Degree") for axis in ("Yaw", "Pitch", "Roll")]
-    notes: tuple[str, ...] = _reversed_notes(xmp)
-    if None not in gimbal:
-        source, angles = "DJI XMP (gimbal)", gimbal
-    elif gimbal[0] is None and gimbal[1] is not None and flight[0] is not None:
-        source, angles = "DJI XMP (gimbal, yaw of the aircraft)", [flight[0], *gimbal[1:]]
-        notes += ("camera looks to where the aircraft heads",)
-    elif gimbal == [None, None, None] and None not in flight:
-        source, angles = "DJI XMP (aircraft)", flight
+    """The gimbal's angles, a missing yaw from the aircraft; None where neither gives enough."""
+    yaw, pitch, roll = _angles(carried, "Gimbal")
+    source, notes = "DJI XMP (gimbal)", _reversed_notes(carried.xmp)
+    if yaw is None and pitch is None:
+        yaw, pitch, roll = _angles(carried, "Flight")
+        source = "DJI XMP (aircraft)"
         notes += ("camera looks along the aircraft's nose: the gimbal is not given",)
-    else:
-        source, angles = "DJI XMP (gimbal)", gimbal
-    yaw, pitch, roll = angles
+    elif yaw is None:
+        yaw = _angles(carried, "Flight")[0]
+        source = "DJI XMP (gimbal, yaw of the aircraft)"
+        notes += ("camera looks to where the aircraft heads",)
     if yaw is None or pitch is None:
         return None
     if roll is None:
-        notes += ("gimbal without roll",)
+        notes += ("camera without roll",)
     return Attitude(
         convention="dji", angles_deg=(yaw, pitch, roll or 0.0), source=source, assumed=notes
     )
+
+
+def _angles(carried: Carried, part: str) -> tuple[float | None, float | None, float | None]:
+    yaw, pitch, roll = (
+        real(carried.xmp, f"{_NS}{part}{axis}Degree") for axis in ("Yaw", "Pitch", "Roll")
+    )
+    return yaw, pitch, roll
 
 
 def _reversed_notes(xmp: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from PIL import Image, PngImagePlugin
 from attachtrans.errors import ImageError
 from attachtrans.geo.pose import Pose, standing, work_crs
 from attachtrans.geo.rotation import pose_angles
+from attachtrans.image import EncodeOptions, Limits, decode, encode
 from attachtrans.stores.poses import xmp as xmp_module
 from attachtrans.stores.poses.photo import photo_pose, usual_lens
 from attachtrans.types import Size
-from tests.stores.poses.photos import block, gps, jpeg, packet
+from tests.stores.poses.photos import block, gps, jpeg, packet, ratio
 
 GIMBAL = {
     f"drone-dji:Gimbal{axis}Degree": v for axis, v in (("Yaw", 45), ("Pitch", -60), ("Roll", 0))
@@ -82,6 +83,50 @@ def test_parts_of_several_sources_stand_together():
     # 45 degrees of heading, 60 below the horizon.
     expected = np.array([np.sqrt(0.5) * 0.5, np.sqrt(0.5) * 0.5, -np.sqrt(0.75)])
     np.testing.assert_allclose(camera.rays(np.array([[319.5], [239.5]]))[:, 0], expected, atol=1e-9)
+
+
+CALIBRATED = GIMBAL | {
+    "drone-dji:CalibratedFocalLength": "900.000000",
+    "drone-dji:CalibratedOpticalCenterX": "640.000000",
+    "drone-dji:CalibratedOpticalCenterY": "480.000000",
+    "drone-dji:DewarpData": "2018;905.120,904.310,-4.030,23.100,-0.26,0.11,0.0009,0.00009,-0.03",
+}
+PIX4D = {
+    **CAMERA,
+    "Camera:ModelType": "fisheye",
+    "Camera:FisheyePolynomial": "0,1,-0.025,0.168",
+    "Camera:FisheyeAffineMatrix": "1583.319083,0,0,1583.319083",
+    "Camera:PrincipalPoint": "2.4,1.8",
+}
+PART = PANO | {
+    "GPano:FullPanoWidthPixels": 4000,
+    "GPano:FullPanoHeightPixels": 2000,
+    "GPano:CroppedAreaImageWidthPixels": 1280,
+    "GPano:CroppedAreaImageHeightPixels": 960,
+    "GPano:CroppedAreaLeftPixels": 700,
+    "GPano:CroppedAreaTopPixels": 500,
+}
+PLANE = {0x920A: ratio(3.98), 0xA20E: ratio(1280 / 4.8), 0xA20F: ratio(960 / 3.6), 0xA210: 4}
+SIZED = {0xA002: 1280, 0xA003: 960}
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize(
+    ("xmp", "exif"),
+    [(CALIBRATED, SIZED), (PIX4D, PLANE | SIZED), (PART, SIZED), ({}, PLANE | SIZED)],
+    ids=["dewarp", "pix4d", "gpano", "focal plane"],
+)
+def test_g10_an_enlarged_photo_shows_the_same_in_the_same_place(xmp, exif, factor):
+    """Through the codec, which rescales what the carriers say in pixels."""
+    data = jpeg((1280, 960), xmp=packet(xmp), exif=exif, gps=TAGS["gps"])
+    photo = decode(data, Limits())
+    larger = np.repeat(np.repeat(photo.pixels, factor, axis=1), factor, axis=2)
+    encoded = encode(photo, larger, options=EncodeOptions(), history=None, anonymise=False)
+    before, after = photo_pose(data), photo_pose(encoded.data)
+    assert after.lens.size == (1280 * factor, 960 * factor)
+    points = np.random.default_rng(0).uniform([-0.3, -0.2, 1.0], [0.3, 0.2, 1.0], (50, 3)).T
+    expected = (before.lens.project(points) + 0.5) * factor - 0.5
+    np.testing.assert_allclose(after.lens.project(points), expected, atol=0.01)
 
 
 @pytest.mark.parametrize(
