@@ -22,7 +22,7 @@ from pyproj.exceptions import CRSError
 
 from attachtrans.errors import ArgumentError, CrsError, GeorefError, SourceError
 from attachtrans.geo.affine import PixelToMap
-from attachtrans.geo.frame import has_heights, horizontal, read_crs, transform, unit_m
+from attachtrans.geo.frame import has_heights, horizontal, read_crs, transform, unit_m, with_heights
 from attachtrans.geo.ground import DemGround
 from attachtrans.stores.demwindow import Area, DemGrid, warped
 from attachtrans.stores.raster import RasterImage, open_raster
@@ -36,6 +36,8 @@ ELLIPSOID = "ellipsoid"
 
 _MOST_CELLS = 25_000_000
 """Of one ground: 100 MB as float32, 1.25 km x 1.25 km at 0.25 m."""
+_MOST_WARPED = 9_000_000
+"""The same where heights are interpolated, which takes 50 bytes a cell for the moment."""
 _KEPT_CELLS = 2 * _MOST_CELLS
 _SMALL = 4_000_000
 """A model of fewer cells is read whole, once."""
@@ -100,7 +102,7 @@ class Dem:
         try:
             grid = _grid(image, band)
             crs = image.crs or grid.crs
-            return cls(image, band, crs if vertical is None else _with_heights(crs, vertical), grid)
+            return cls(image, band, crs if vertical is None else _declared(crs, vertical), grid)
         except BaseException:
             image.close()
             raise
@@ -225,7 +227,7 @@ class Dem:
             low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
             if (low >= high).any():
                 raise self._nothing(centre, radius_m, flat)
-        step = max(1.0, float(np.sqrt(np.prod(high - low) / _MOST_CELLS)) / cell)
+        step = max(1.0, float(np.sqrt(np.prod(high - low) / _MOST_WARPED)) / cell)
         if step > 1.0:
             self._tell_thinned(step)
         # By eighths of powers of two, so that photos beside each other get the same grid.
@@ -285,7 +287,7 @@ class Dem:
         if not self._shifts(target):
             return heights
         flat = horizontal(target)
-        source = _compound(flat, self.crs)
+        source = with_heights(flat, self.crs)
         units = [float(crs.axis_info[2].unit_conversion_factor) for crs in (source, target)]
         moved = heights.astype(np.float64)
         cols = np.arange(heights.shape[1]) + 0.5
@@ -331,7 +333,7 @@ def _unit_m(image: RasterImage, band: int, crs: CRS) -> float:
     return float(crs.axis_info[2].unit_conversion_factor) if has_heights(crs) else 1.0
 
 
-def _with_heights(crs: CRS, vertical: object) -> CRS:
+def _declared(crs: CRS, vertical: object) -> CRS:
     flat = horizontal(crs)
     if isinstance(vertical, str) and vertical.casefold() == ELLIPSOID:
         return flat.to_3d()
@@ -344,18 +346,9 @@ def _with_heights(crs: CRS, vertical: object) -> CRS:
             f"{read.name} is no vertical CRS: give one such as EPSG:3855 (EGM2008) or EPSG:5773 "
             f"(EGM96), or {ELLIPSOID!r}"
         )
-    return CompoundCRS(f"{flat.name} + {read.name}", [flat, read])
+    return with_heights(flat, CompoundCRS(read.name, [flat, read]))
 
 
 def _datum(crs: CRS) -> str:
     """What heights of a CRS with heights are above, by name."""
     return crs.sub_crs_list[1].name if crs.is_compound else f"{crs.name}: ellipsoid"
-
-
-def _compound(flat: CRS, heights: CRS) -> CRS:
-    """The horizontal system with the heights of another system."""
-    if not heights.is_compound:
-        return flat.to_3d()
-    vertical = heights.sub_crs_list[1]
-    made = CompoundCRS(f"{flat.name} + {vertical.name}", [flat, vertical])
-    return CRS.from_wkt(made.to_wkt())

@@ -25,6 +25,9 @@ ReadHeights = Callable[["Area", Size | None], Heights]
 _TURN = 360.0
 _NODES = 1 << 20
 """Places transformed at a time."""
+_LATTICES = (64, 16, 4)
+_CLOSE = 1e-3
+"""Of a cell: how far off the interpolated nodes may be."""
 _OUTLINE = 33
 _FLAT_M = 1_000_000.0
 _MOST_CELLS = 50_000_000
@@ -207,15 +210,13 @@ def warped(
     """
     centre = affine.to_map(np.array(size, dtype=np.float64)[:, None] / 2.0)[:, 0]
     about = grid.about(flat, centre)
-    cols = np.arange(size.width) + 0.5
-    rows = max(1, _NODES // size.width)
-    nodes = np.empty((2, size.height, size.width))
-    for top in range(0, size.height, rows):
-        some = np.arange(top, min(top + rows, size.height)) + 0.5
-        pixels = np.stack([a.ravel() for a in np.meshgrid(cols, some)])
+
+    def exact(cols: Floats, rows: Floats) -> Floats:
+        pixels = np.stack([a.ravel() for a in np.meshgrid(cols, rows)])
         found = grid.nodes(flat, affine.to_map(pixels), about)
-        nodes[:, top : top + rows] = found.reshape(2, some.size, size.width)
-    flat_nodes = nodes.reshape(2, -1)
+        return found.reshape(2, rows.size, cols.size)
+
+    flat_nodes = _all_nodes(exact, size).reshape(2, -1)
     known = np.isfinite(flat_nodes).all(axis=0)
     if not known.any():
         return None
@@ -226,6 +227,35 @@ def warped(
     i, j = ((flat_nodes[:, known] + 0.5) - shift[:, :1]) / shift[:, 1:] - 0.5
     heights[known] = surface.at(i, j)
     return heights.reshape(size.height, size.width).astype(surface.heights.dtype)
+
+
+def _all_nodes(exact: Callable[[Floats, Floats], Floats], size: Size) -> Floats:
+    """(2, height, width) nodes at the cell centres of a grid.
+
+    They are computed on a lattice and interpolated between, on the coarsest that misses by less
+    than `_CLOSE` half way between its points: transformations are smooth, and slow.
+    """
+    for step in _LATTICES:
+        cols, rows = (np.arange(0, side + step, step) + 0.5 for side in size)
+        corners = exact(cols, rows)
+        middles = exact(cols[:-1] + step / 2.0, rows[:-1] + step / 2.0)
+        left, right = corners[..., :-1], corners[..., 1:]
+        mean = (left[:, :-1] + left[:, 1:] + right[:, :-1] + right[:, 1:]) / 4.0
+        if np.abs(middles - mean).max() < _CLOSE:
+            return _between(_between(corners, step, size.height, 1), step, size.width, 2)
+    cols, rows = (np.arange(side) + 0.5 for side in size)
+    high = max(1, _NODES // size.width)
+    strips = [exact(cols, rows[top : top + high]) for top in range(0, size.height, high)]
+    return np.concatenate(strips, axis=1)
+
+
+def _between(lattice: Floats, step: int, count: int, axis: int) -> Floats:
+    """`count` values along an axis, interpolated between those at every `step`-th."""
+    place = np.arange(count)
+    share = (place % step / step).reshape([-1 if axis == i else 1 for i in range(3)])
+    first = lattice.take(place // step, axis=axis)
+    found: Floats = first + share * (lattice.take(place // step + 1, axis=axis) - first)
+    return found
 
 
 def _surface(

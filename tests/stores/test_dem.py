@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from pyproj import CRS, Transformer
+from pyproj.crs import CompoundCRS
 from rasterio.transform import Affine
 
 from attachtrans.errors import ArgumentError, CrsError, GeorefError, SourceError
@@ -270,11 +271,23 @@ def test_another_datum_needs_its_grid(write: Callable[..., Path]) -> None:
     assert not same.notes
 
 
+def test_one_datum_in_two_units_needs_no_grid(write: Callable[..., Path]) -> None:
+    feet = np.full((20, 20), 3937.0, "float32")
+    flat = CRS(26917)  # NAD83 / UTM zone 17N
+    path = write(feet, Affine(1, 0, X0, 0, -1, 4_000_000), flat)
+    dem = Dem.open(path, vertical="EPSG:6360")  # NAVD88 height (ftUS)
+    frame = CRS.from_wkt(CompoundCRS("NAD83 / UTM 17N + NAVD88", [flat, CRS(5703)]).to_wkt())
+    ground = dem.ground(frame, (X0 + 10.0, 4_000_000 - 10.0), 5.0)
+    height = ground.height(np.array([[X0 + 10.0], [4_000_000 - 10.0]]))
+    assert height[0] == pytest.approx(1200.0, abs=1e-6)
+    assert not dem.notes
+
+
 def test_a_large_view_is_read_coarser(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dem_module, "_MOST_CELLS", 2_500)
-    monkeypatch.setattr(dem_module, "_SMALL", 2_500)
+    for name in ("_MOST_CELLS", "_MOST_WARPED", "_SMALL"):
+        monkeypatch.setattr(dem_module, name, 2_500)
     dem = Dem.open(metric(write))
     ground = dem.ground(UTM, (X0 + 200.0, Y0 - 200.0), 190.0)
     assert ground.surface.heights.size <= 2_600
