@@ -1,4 +1,4 @@
-"""What `attachtrans info` prints: a GeoPackage's photos, or a model, as lines of text."""
+"""What `attachtrans info` prints: photos and their poses, or a model, as lines of text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from attachtrans.infer.tiling import HALO_LIMIT_PX
 if TYPE_CHECKING:
     from attachtrans.models.info import ModelInfo
     from attachtrans.stores.inventory import Inventory, PlaceFacts
+    from attachtrans.tool.poses import PoseFacts, PoseSummary
 
 _DEEP = " " * 8
 
@@ -76,6 +77,49 @@ def _oddities(place: PlaceFacts) -> Iterator[str]:
 
 def _some(keys: list[str], shown: int = 5) -> str:
     return ", ".join(keys[:shown]) + (" ..." if len(keys) > shown else "")
+
+
+def pose_summary_lines(summary: PoseSummary) -> Iterator[str]:
+    """Where poses are from, what was assumed for them, what lacks."""
+    yield f"poses of {summary.photos} photos, position + direction + lens:"
+    for source, count in summary.sources.most_common():
+        yield f"  {count} from: {source}"
+    for text, count in summary.assumed.most_common():
+        yield f"  assumed for {count}: {text}"
+    for text, count in summary.lacking.most_common():
+        yield f"  {count} without a {text}"
+    for text in summary.warnings:
+        yield f"  warning: {text}"
+    for key, problem in summary.problems.items():
+        yield f"  no pose: {problem if problem.startswith(key) else f'{key}: {problem}'}"
+
+
+def pose_lines(facts: PoseFacts) -> Iterator[str]:
+    """One photo's pose."""
+    yield f"{facts.key}: {facts.size[0]} x {facts.size[1]} px"
+    if facts.position is not None:
+        x, y, z = facts.position
+        digits = 7 if max(abs(x), abs(y)) <= 360.0 else 3
+        height = "height not known" if z is None else f"height {z:.2f} m"
+        yield f"  position     {x:.{digits}f}, {y:.{digits}f} in {facts.crs}, {height}"
+    if facts.heading_deg is not None:
+        yield (
+            f"  looks to     heading {facts.heading_deg:.2f} from {facts.north} north, pitch "
+            f"{facts.pitch_deg:.2f} (0 down, 90 level), roll {facts.roll_deg:.2f} degrees"
+        )
+    if facts.field_of_view_deg is not None:
+        yield f"  lens         {facts.field_of_view_deg:.1f} degrees across"
+    if facts.above_ground_m is not None:
+        yield f"  above ground {facts.above_ground_m:.2f} m"
+    for name, value in facts.accuracy.items():
+        yield f"  accuracy     {name} {value:g}"
+    if facts.time:
+        yield f"  time         {facts.time}"
+    yield f"  from         {facts.source or 'nothing'}"
+    for text in facts.assumed:
+        yield f"  assumed      {text}"
+    for text in facts.lacks:
+        yield f"  lacks        {text}"
 
 
 def model_lines(info: ModelInfo) -> Iterator[str]:

@@ -11,9 +11,11 @@ import click
 
 from attachtrans import __version__
 from attachtrans.cli.extract import extract
+from attachtrans.cli.footprint import footprint
 from attachtrans.cli.info import info
 from attachtrans.cli.model import model
 from attachtrans.cli.options import BAD_USAGE, COULD_NOT_RUN, DONE, INTERRUPTED
+from attachtrans.cli.ortho import ortho
 from attachtrans.cli.translate import translate
 from attachtrans.errors import ArgumentError, AttachtransError
 
@@ -24,6 +26,8 @@ Examples:
   attachtrans translate photos.gpkg --model sr-x2 --output sharp.gpkg:photos
   attachtrans translate photos.gpkg --model sr-x2 --overwrite-attachments
   attachtrans extract photos.gpkg -o photos/
+  attachtrans footprint photos.gpkg -o views.gpkg
+  attachtrans ortho drone/ -o orthos/ --dem dsm.tif
   attachtrans model info sr-x2
 """
 
@@ -82,5 +86,5 @@ def cli(verbose: int) -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-for _command in (translate, info, extract, model):
+for _command in (translate, info, extract, footprint, ortho, model):
     cli.add_command(_command)

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from attachtrans.cli.model import print_model
-from attachtrans.cli.options import MODEL, TRUST_CODE, Grouped, choosing_places, option, pair
+from attachtrans.cli.options import (
+    MODEL,
+    TRUST_CODE,
+    Grouped,
+    choosing_files,
+    choosing_places,
+    option,
+    pair,
+    placing_of,
+    posing,
+)
 from attachtrans.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from attachtrans.tool.place.options import Placing
+    from attachtrans.tool.sources import Choice
 
 
 @click.command(
@@ -20,12 +34,16 @@ from attachtrans.errors import ArgumentError
 Examples:
   attachtrans info trees.gpkg
   attachtrans info trees.gpkg --json | jq .places
+  attachtrans info drone/ --poses reconstruction.json
+  attachtrans info IMG_0001.jpg
   attachtrans info sr-x2
   attachtrans info night2day.dlpk -a direction=BtoA
 """,
 )
 @click.argument("file")
 @choosing_places
+@choosing_files
+@posing
 @option(
     MODEL,
     "-a",
@@ -48,22 +66,67 @@ def info(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Say what FILE holds: photos of a GeoPackage (where, which layout and why), or a model."""
+    """Say what FILE holds: photos (where, which layout and why, whose poses), or a model.
+
+    FILE is a GeoPackage, a folder of photos, one photo, or a model.
+    """
     if _is_model(file):
         print_model(file, arguments, trust_code=trust_code, as_json=as_json)
         return
     if arguments:
         raise ArgumentError(f"-a belongs to a model, and {file} is none.")
-    from attachtrans.describe import inventory_lines
+    placing = placing_of(options)
+    patterns = options.pop("patterns")
+    if Path(file).suffix.lower() == ".gpkg":
+        _print_geopackage(Path(file), options, placing, quick=quick, as_json=as_json)
+    else:
+        from attachtrans.tool.sources import Choice
+
+        _print_files(Path(file), Choice(**options, patterns=patterns), placing, as_json=as_json)
+
+
+def _print_geopackage(
+    path: Path, options: dict[str, Any], placing: Placing, *, quick: bool, as_json: bool
+) -> None:
+    from attachtrans.describe import inventory_lines, pose_summary_lines
     from attachtrans.stores.catalog import inspect
     from attachtrans.stores.inventory import inventory
+    from attachtrans.stores.photos import open_photos
+    from attachtrans.tool.poses import PoseSummary, pose_facts
 
-    path = Path(file)
-    found = inventory(path, inspect(path, **options), deep=not quick)
+    findings = inspect(path, **options)
+    found, summary = inventory(path, findings, deep=not quick), PoseSummary()
+    if not quick and findings.tables:
+        for _ in pose_facts(open_photos(path, findings.tables), placing, summary):
+            pass
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False, default=str))
+        content = found.to_json() | {"poses": summary.to_json()}
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
         return
     for line in inventory_lines(found):
+        click.echo(line)
+    if summary.photos or summary.problems:
+        for line in pose_summary_lines(summary):
+            click.echo(line)
+
+
+def _print_files(path: Path, choice: Choice, placing: Placing, *, as_json: bool) -> None:
+    from attachtrans.describe import pose_lines, pose_summary_lines
+    from attachtrans.tool.poses import photo_facts
+
+    photos, summary = photo_facts(path, choice, placing)
+    if as_json:
+        content = {
+            "path": str(path),
+            "photos": [facts.to_json() for facts in photos],
+            "poses": summary.to_json(),
+        }
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    for facts in photos:
+        for line in pose_lines(facts):
+            click.echo(line)
+    for line in pose_summary_lines(summary):
         click.echo(line)
 
 

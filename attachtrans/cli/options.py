@@ -13,6 +13,7 @@ from attachtrans.errors import ArgumentError
 
 if TYPE_CHECKING:
     from attachtrans.tool.place.options import Placing
+    from attachtrans.tool.sources import Choice
 
 DONE, SOME_FAILED, BAD_USAGE, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -164,8 +165,8 @@ def _file(**attributes: Any) -> click.Path:
     return click.Path(exists=True, path_type=Path, **attributes)
 
 
-def placing(command: Command) -> Command:
-    """The options that say where photos were taken and what they look at."""
+def posing(command: Command) -> Command:
+    """The options that say where photos were taken."""
     options: list[Command] = [
         option(
             POSES,
@@ -191,6 +192,13 @@ def placing(command: Command) -> Command:
             metavar="FILE",
             help="The camera's inside, for all photos: .camera.json, OpenCV, OpenSfM or ODM file.",
         ),
+    ]
+    return _with(command, options)
+
+
+def placing(command: Command) -> Command:
+    """The options that say where photos were taken and what they look at."""
+    options: list[Command] = [
         option(
             GROUND,
             "--dem",
@@ -232,7 +240,7 @@ def placing(command: Command) -> Command:
             "height).",
         ),
     ]
-    return _with(command, options)
+    return posing(_with(command, options))
 
 
 def footprinting(command: Command) -> Command:
@@ -328,3 +336,10 @@ def placing_of(options: dict[str, Any]) -> Placing:
     columns = pose_columns(options.pop("pose"))
     names = [field.name for field in fields(Placing) if field.name in options]
     return Placing(columns=columns, **{name: options.pop(name) for name in names})
+
+
+def choice_of(options: dict[str, Any]) -> Choice:
+    """Which photos a command's options mean."""
+    from attachtrans.tool.sources import Choice
+
+    return Choice(**options | {"bbox": options["bbox"] or None})

@@ -51,7 +51,9 @@ def merge(*poses: Pose) -> Pose:
     attitude = next((pose for pose in attitudes if pose.rotation is not None), None)
     lens = next((pose for pose in poses if pose.lens is not None), None)
     ground = next((pose for pose in poses if pose.above_ground_m is not None), None)
-    parts = [part for part in (place, high, attitude, lens, ground) if part is not None]
+    # A height above the ground is of use where the position has none that can be relied on.
+    stands = ground if high is None or high.rough_height else None
+    parts = [part for part in (place, high, attitude, lens, stands) if part is not None]
     used = [pose for pose in poses if any(pose is part for part in parts)] or list(poses[:1])
     merged = Pose(
         name=next((pose.name for pose in poses if pose.name), ""),

@@ -1,0 +1,110 @@
+"""`attachtrans footprint`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attachtrans.cli.options import (
+    DONE,
+    OUTPUT,
+    REPORT,
+    SOME_FAILED,
+    Grouped,
+    choice_of,
+    choosing,
+    choosing_files,
+    footprinting,
+    open_report,
+    option,
+    placing,
+    placing_of,
+    problem,
+)
+
+_EXAMPLES = """
+\b
+Examples:
+  Photos of a GeoPackage, on level ground, from their GPS and compass:
+    attachtrans footprint trees.gpkg -o views.gpkg
+  Drone photos over a surface model, with a picture of the map:
+    attachtrans footprint drone/ -o views.gpkg:drone --dem dsm.tif --preview views.png
+  A table of poses, without the photos:
+    attachtrans footprint poses.csv -o views.geojson --poses-crs EPSG:32633 --ground 412
+  A street camera, as Esri draws it:
+    attachtrans footprint street.gpkg -o fans.gpkg --footprint sector --far 30
+"""
+
+
+@click.command(cls=Grouped, epilog=_EXAMPLES)
+@click.argument("source", type=click.Path(path_type=Path))
+@option(
+    OUTPUT,
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE[:LAYER]",
+    help="GeoPackage to write or append to (layer: footprints), or .geojson, .fgb, .parquet, .shp.",
+)
+@option(
+    OUTPUT,
+    "--preview",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG",
+    help="A map of the footprints (needs attachtrans[preview]).",
+)
+@choosing
+@choosing_files
+@placing
+@footprinting
+@option(REPORT, "--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@option(
+    REPORT,
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.jsonl",
+    help="One line of JSON per photo: key, status, reason, pose, footprint.",
+)
+@option(REPORT, "-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@click.pass_context
+def footprint(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options: Any) -> None:
+    """Say where the photos of SOURCE lie on the map: a polygon each, with what it stands on.
+
+    SOURCE is a GeoPackage with photos, a folder of photos, one photo, or a table of poses. Poses
+    are read from the photos themselves (EXIF, DJI, GPano ...), from --poses, or from attributes.
+    """
+    from collections import Counter
+
+    from attachtrans.console import Bar
+    from attachtrans.tool.footprints import plan_footprints
+
+    placed = placing_of(options)
+    run = plan_footprints(
+        options.pop("source"),
+        options.pop("output"),
+        preview=options.pop("preview"),
+        dry_run=options.pop("dry_run"),
+        placing=placed,
+        choice=choice_of(options),
+    )
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        bar = stack.enter_context(Bar(len(run), enabled=not quiet, task="footprint"))
+        lines = stack.enter_context(open_report(report)) if report else None
+        for photo in run:
+            counts[photo.status] += 1
+            bar.advance()
+            if lines:
+                lines.write(json.dumps(photo.to_dict(), ensure_ascii=False) + "\n")
+            if photo.status == "failed":
+                bar.write(problem(photo.status, photo.key, photo.reason))
+    if not quiet:
+        words = ", ".join(f"{count} {status}" for status, count in counts.items())
+        click.echo(f"{words or 'no photos'} -> {run.output.path if run.output else 'nowhere'}")
+        for note in run.notes:
+            click.echo(f"  note: {note}")
+    ctx.exit(SOME_FAILED if counts["failed"] else DONE)
