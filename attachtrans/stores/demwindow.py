@@ -23,14 +23,14 @@ Heights = NDArray[np.floating]
 ReadHeights = Callable[["Area", Size | None], Heights]
 
 _TURN = 360.0
-_NODES = 1 << 20
+_NODES = 1 << 18
 """Places transformed at a time."""
 _LATTICES = (64, 16, 4)
 _CLOSE = 1e-3
 """Of a cell: how far off the interpolated nodes may be."""
 _OUTLINE = 33
 _FLAT_M = 1_000_000.0
-_MOST_CELLS = 50_000_000
+_MOST_CELLS = 25_000_000
 """Read for one warp; beyond it averages are read."""
 
 
@@ -216,17 +216,19 @@ def warped(
         found = grid.nodes(flat, affine.to_map(pixels), about)
         return found.reshape(2, rows.size, cols.size)
 
-    flat_nodes = _all_nodes(exact, size).reshape(2, -1)
-    known = np.isfinite(flat_nodes).all(axis=0)
-    if not known.any():
+    nodes = _all_nodes(exact, size)
+    if not np.isfinite(nodes).all(axis=0).any():
         return None
-    surface, shift = _surface(grid, flat_nodes[:, known], read, max(1, int(step)))
+    surface, shift = _surface(grid, nodes, read, max(1, int(step)))
     if surface is None:
         return None
-    heights = np.full(known.size, np.nan)
-    i, j = ((flat_nodes[:, known] + 0.5) - shift[:, :1]) / shift[:, 1:] - 0.5
-    heights[known] = surface.at(i, j)
-    return heights.reshape(size.height, size.width).astype(surface.heights.dtype)
+    heights = np.empty((size.height, size.width), dtype=surface.heights.dtype)
+    high = max(1, _NODES // size.width)
+    for top in range(0, size.height, high):
+        strip = nodes[:, top : top + high].reshape(2, -1)
+        i, j = (strip + 0.5 - shift[:, :1]) / shift[:, 1:] - 0.5
+        heights[top : top + high] = surface.at(i, j).reshape(-1, size.width)
+    return heights
 
 
 def _all_nodes(exact: Callable[[Floats, Floats], Floats], size: Size) -> Floats:
@@ -261,12 +263,13 @@ def _between(lattice: Floats, step: int, count: int, axis: int) -> Floats:
 def _surface(
     grid: DemGrid, nodes: Floats, read: ReadHeights, step: int
 ) -> tuple[Surface | None, Floats]:
-    """The surface about (2, N) nodes, and per axis its (first pixel, pixels per cell)."""
-    low = np.floor(nodes.min(axis=1)).astype(int)
-    high = np.ceil(nodes.max(axis=1)).astype(int) + 1
+    """The surface about (2, ...) nodes, and per axis its (first pixel, pixels per cell)."""
+    ends = np.array([[np.nanmin(axis), np.nanmax(axis)] for axis in nodes])
+    low = np.floor(ends[:, 0]).astype(int)
+    high = np.ceil(ends[:, 1]).astype(int) + 1
     width, height = grid.size
     wraps = grid.is_round and (low[0] < 0 or high[0] > width)
-    area = grid.within(nodes)
+    area = grid.within(ends)
     if wraps:
         top, bottom = max(int(low[1]), 0), min(int(high[1]), height)
         area = Area(left=0, top=top, right=width, bottom=bottom) if bottom - top >= 2 else None
