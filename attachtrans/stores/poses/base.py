@@ -24,6 +24,9 @@ _SUFFIXES = frozenset(
     {"jpg", "jpeg", "jpe", "tif", "tiff", "png", "webp", "heic", "heif", "jp2", "j2k", "mrf"}
     | {"cog", "dng", "json", "camera"}
 )
+_MOST_SUFFIXES = 4
+_LONGEST_NAME = 256
+"""Of a column."""
 _LONGEST_CRS = 20_000
 """Characters; the longest WKT of a registry has a quarter of that."""
 
@@ -112,11 +115,12 @@ def table(poses: list[Pose], notes: list[str] | None = None) -> PoseTable:
 
 def stem(name: str) -> str:
     """A file name without its suffixes, as long as they are those of pictures."""
-    while True:
+    for _ in range(_MOST_SUFFIXES):
         head, dot, tail = name.rpartition(".")
         if not head or not dot or tail.lower() not in _SUFFIXES:
-            return name
+            break
         name = head
+    return name
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -173,9 +177,10 @@ def words(value: object) -> str:
     return str(value).strip()
 
 
+@lru_cache(maxsize=4096)
 def key(name: str) -> str:
     """A column's name as it is compared: letters and digits only, no case, no [unit]."""
-    plain = re.sub(r"\[[^\]]*\]|\([^)]*\)", "", name)
+    plain = re.sub(r"\[[^\]]*\]|\([^)]*\)", "", name[:_LONGEST_NAME])
     return "".join(c for c in plain.casefold() if c.isalnum())
 
 

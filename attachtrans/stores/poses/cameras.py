@@ -26,12 +26,13 @@ from attachtrans.errors import ArgumentError, AttachtransError, SourceError
 from attachtrans.geo.camera import Camera, PerspectiveCamera
 from attachtrans.stores.poses.base import number, numbers, words
 from attachtrans.stores.poses.camera_json import is_camera_json, read_camera
-from attachtrans.stores.poses.documents import MOST_BYTES, first_bytes, read_json
+from attachtrans.stores.poses.documents import first_bytes, read_json
 from attachtrans.stores.poses.lenses import fisheye, middle_px, panorama, pinhole
 from attachtrans.stores.poses.opensfm import sfm_camera
 from attachtrans.stores.poses.yamlfile import read_yaml
 from attachtrans.types import Size
 
+_MOST_BYTES = 16 << 20
 _PIX4D = "Pix4D camera calibration file"
 _MM = 1000
 """Nominal pixels per millimetre of Pix4D's sensors, whose pixels its file does not count."""
@@ -45,7 +46,7 @@ def read_cameras(path: Path) -> dict[str, Camera]:
         SourceError: not there, or of no kind that is known; says what is wrong.
     """
     head = first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if path.stat().st_size > MOST_BYTES:
+    if path.stat().st_size > _MOST_BYTES:
         raise SourceError(f"{path}: is too large for a file of cameras")
     try:
         if head[:1] == b"{":

@@ -149,7 +149,7 @@ def read_columns(document: Document, options: PoseOptions) -> PoseTable:
         if not any(found.has(name) for name in (mapped, *NAME) if name):
             continue
         check_mapping(options.mapping, found.columns)
-        crs = options.crs or found.crs or _degrees(found.columns)
+        crs = found.crs or options.crs or _degrees(found.columns)
         for count, row in enumerate(found.rows, start=1):
             try:
                 pose = columns_pose(row.values, options.mapping, point=row.point, crs=crs)
@@ -170,7 +170,8 @@ def _degrees(columns: Sequence[str]) -> CRS | None:
 def _value(values: Mapping[str, object], mapping: Mapping[str, str], part: str) -> object:
     if part in mapping:
         return values.get(key(mapping[part]))
-    return next((values[name] for name in PARTS[part] if values.get(name) not in {None, ""}), None)
+    found = (values.get(name) for name in PARTS[part])
+    return next((value for value in found if words(value)), None)
 
 
 def _place(found: Mapping[str, object], point: Point | None) -> Point | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection
@@ -47,11 +47,14 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     crs: CRS | None = None
+    _folded: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_folded", frozenset(map(key, self.columns)))
 
     def has(self, *names: str) -> bool:
         """Whether there are columns of all these folded names."""
-        folded = {key(column) for column in self.columns}
-        return all(name in folded for name in names)
+        return self._folded.issuperset(names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

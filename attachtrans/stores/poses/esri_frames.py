@@ -83,7 +83,7 @@ def read_frames(document: Document, options: PoseOptions) -> PoseTable:
     for frames in (found for found in document.tables if found.has(*_FRAME_MARKS)):
         for row in frames.rows:
             values = row.values
-            name = first_words(values, ("name", "raster", "objectid"))
+            name = first_words(values, ("raster", "name", "objectid"))
             camera = cameras.get(words(values.get("cameraid")), {})
             known = {key: value for key, value in values.items() if words(value)}
             try:
@@ -125,7 +125,7 @@ def _beside(path: Path) -> Document | None:
 def _pose(
     name: str, values: Values, crs: CRS | None, options: PoseOptions, notes: list[str]
 ) -> Pose:
-    found = srs(values["srs"]) if "srs" in values else options.crs or crs
+    found = srs(values["srs"]) if "srs" in values else crs or options.crs
     x, y, z = (number(values.get(f"perspective{axis}")) for axis in "xyz")
     if found is None or x is None or y is None:
         raise SourceError("has no PerspectiveX, PerspectiveY or no SRS; name the CRS with --crs")

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from attachtrans.errors import AttachtransError
+from attachtrans.errors import AttachtransError, CrsError
 from attachtrans.geo.camera import Camera, PerspectiveCamera
 from attachtrans.geo.pose import Accuracy, North, Pose
 from attachtrans.geo.rotation import pose_matrix
@@ -70,14 +70,24 @@ def is_oriented_imagery(document: Document) -> bool:
 
 
 def read_oriented_imagery(document: Document, options: PoseOptions) -> PoseTable:
-    """The poses of the rows of every table of oriented imagery."""
+    """The poses of the rows of every table of oriented imagery.
+
+    Raises:
+        CrsError: a table that does not say which CRS X and Y are in.
+    """
     poses: list[Pose] = []
     notes: list[str] = []
     for found in filter(_fits, document.tables):
+        crs = found.crs or options.crs
+        if crs is None and not any(map(found.has, ("srs", *_WORDS))):
+            raise CrsError(
+                f"{document.path}: {found.name} has no SRS, neither of the table nor in a column; "
+                "name the CRS of X and Y with --crs"
+            )
         for count, row in enumerate(found.rows, start=1):
             name = first_words(row.values, _PATH) or f"row {count}"
             try:
-                poses.append(_pose(name, row, options.crs or found.crs, options, notes))
+                poses.append(_pose(name, row, crs, options, notes))
             except AttachtransError as error:
                 notes.append(f"{name}: {error}")
     return table(poses, notes)

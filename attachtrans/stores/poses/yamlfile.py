@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from attachtrans.errors import SourceError
 
 _MOST_LINES = 100_000
+_LONGEST_LINE = 10_000
 _DEEPEST = 20
-_KEY = re.compile(r"(\s*)((?:[^\s:#\"'\[{][^:#]*?)|\"[^\"]*\"|'[^']*')\s*:(?:\s+(.*)|\s*)$")
+_KEY = re.compile(r"(\s*)((?:[^\s:#\"'\[{][^:#]{0,100}?)|\"[^\"]*\"|'[^']*')\s{0,100}:(?:\s(.*))?$")
 
 
 def read_yaml(text: str) -> dict[str, object]:
@@ -49,18 +50,20 @@ def read_yaml(text: str) -> dict[str, object]:
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """(number, line) without comments and directives, lists in brackets on one line each."""
-    held, began = "", 0
+    held: list[str] = []
+    began = open_ = 0
     for place, raw in enumerate(text.splitlines()[:_MOST_LINES], start=1):
-        line = raw.expandtabs().rstrip()
-        line = re.sub(r"(^|\s)#.*$", "", line)
+        if len(raw) > _LONGEST_LINE:
+            raise SourceError(f"line {place} is longer than any of a camera file")
+        line = re.sub(r"(^|\s)#.*$", "", raw.expandtabs()).rstrip()
         if not held and (not line.strip() or line.startswith(("%", "---", "..."))):
             continue
-        if not held:
-            began = place
-        held = f"{held} {line.strip()}" if held else line
-        if held.count("[") <= held.count("]"):
-            yield began, held
-            held = ""
+        began = began if held else place
+        held.append(line if not held else line.strip())
+        open_ += line.count("[") - line.count("]")
+        if open_ <= 0:
+            yield began, " ".join(held)
+            held, open_ = [], 0
     if held:
         raise SourceError(f"line {began}: a list in brackets does not end")
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
 
@@ -85,6 +85,7 @@ def equal(one, two):
     return all(np.array_equal(getattr(one, name), getattr(two, name)) for name in names)
 
 
+@settings(max_examples=60)
 @given(cameras(), st.sampled_from([None, 32633, 4326, 2264]), st.text(max_size=20))
 def test_every_camera_comes_back_to_the_last_bit(camera, code, name):
     if code is None:
@@ -213,6 +214,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(sorted(VALUE)), json_values, min_size=1, max_size=3))
 def test_hostile_values_are_an_error_or_a_camera(change):
     try:

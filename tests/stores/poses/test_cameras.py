@@ -204,3 +204,13 @@ def test_any_text_is_cameras_or_an_error(tmp_path_factory, text):
         read_cameras(write(tmp_path_factory.mktemp("any"), text))
     except AttachtransError:
         return
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" + " " * 9000 + "b\n", "a: [\n" + "1,\n" * 90_000, "a" * 20_000, "[" * 9_000 + "\n" * 9],
+    ids=["blanks", "open list", "long line", "brackets"],
+)
+def test_hostile_text_does_not_hang(tmp_path, text):
+    with pytest.raises(SourceError):
+        read_cameras(write(tmp_path, text * 3))

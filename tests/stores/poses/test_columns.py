@@ -141,6 +141,14 @@ def test_photos_in_the_table_are_not_read(tmp_path, monkeypatch):
     assert read_poses(path).find("1.jpg").xyz == (15.0, 45.0, None)
 
 
+def test_zero_is_a_value_and_a_list_is_none():
+    row = {"heading": 0, "pitch": 0, "roll": 0, "z": 0, "name": ["a"], "hfov": {"a": 1}}
+    pose = columns_pose(row, {}, point=(5e5, 5e6, 9.0), crs=UTM)
+    assert np.array_equal(pose.rotation, pose_matrix("hpr", (0.0, 0.0, 0.0)))
+    assert pose.xyz == (5e5, 5e6, 0.0)
+    assert (pose.name, pose.lens) == ("", None)
+
+
 @given(st.dictionaries(st.sampled_from(["heading", "pitch", "hfov", "x", "y", "roll"]), st.text()))
 def test_any_text_is_a_pose_or_an_error(row):
     try:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Point
 
+from attachtrans.errors import CrsError
 from attachtrans.geo.camera import PanoramaCamera
 from attachtrans.geo.frame import LocalFrame
 from attachtrans.geo.pose import North, height_m
@@ -170,12 +171,9 @@ def test_coastal_cameras_as_camera_orientation(shared, tmp_path, name):
     k1, k2, p1, p2, k3 = known["dist_k1k2p1p2k3"]
     affine = [known["cx"], 1.0, 0.0, known["cy"], 0.0, -known["fy"] / known["fx"]]
     assert (p1, p2) == (0.0, 0.0)
-    text = "|".join(
-        str(part)
-        for part in (1, 32119, 5703, *known["C"])
-        + tuple(known[f"{angle}_deg"] for angle in ("heading", "pitch", "roll"))
-        + (*affine, known["fx"], 0, 0, k1, k2, k3, 0, 0)
-    )
+    angles = [known[f"{angle}_deg"] for angle in ("heading", "pitch", "roll")]
+    parts = [1, 32119, 5703, *known["C"], *angles, *affine, known["fx"], 0, 0, k1, k2, k3, 0, 0]
+    text = "|".join(map(str, parts))
     view = [
         np.rad2deg(2 * np.arctan(0.5 * known[side] / known[focal]))
         for side, focal in (("width", "fx"), ("height", "fy"))
@@ -217,8 +215,10 @@ def test_type_4_is_of_a_tangent_plane(tmp_path, inner, matrix):
 def test_exact_columns_beside_the_simple_ones(tmp_path):
     angles = (12.0, 33.0, -5.0)
     row = {**NEW, "SRS": "32632;5773", "X": 500_100, "Y": 5_540_000, "FocalLength": FOCAL}
-    row |= dict(zip(("A0", "A1", "A2", "B0", "B1", "B2"), (1999.5, 0.8, 0, 1499.5, 0, -0.8)))
-    by_angles = {**row, **dict(zip(("Omega", "Phi", "Kappa"), angles))}
+    row |= dict(
+        zip(("A0", "A1", "A2", "B0", "B1", "B2"), (1999.5, 0.8, 0, 1499.5, 0, -0.8), strict=True)
+    )
+    by_angles = {**row, **dict(zip(("Omega", "Phi", "Kappa"), angles, strict=True))}
     by_matrix = {**row, "Matrix": " ".join(map(repr, opk(*angles).ravel().tolist()))}
     for each in (by_angles, by_matrix):
         pose = read(tmp_path, each).poses[0]
@@ -239,3 +239,17 @@ def test_a_text_that_is_none_leaves_the_simple_fields(tmp_path, text):
 def test_a_field_of_view_that_no_pinhole_has_is_told(tmp_path):
     found = read(tmp_path, {**NEW, "HorizontalFieldOfView": 200})
     assert "--camera" in found.notes[0]
+
+
+def test_a_table_that_names_no_system_demands_one(tmp_path):
+    row = {name: value for name, value in NEW.items() if name != "SRS"}
+    with pytest.raises(CrsError, match="--crs"):
+        read(tmp_path, row)
+    assert read(tmp_path, row, crs=srs(4326)).poses[0].xyz == (10.0, 50.0, 120.0)
+
+
+def test_zero_is_a_heading(tmp_path):
+    row = {**NEW, "CameraHeading": 0, "CameraPitch": 0, "CameraRoll": 0, "Z": 0}
+    pose = read(tmp_path, row).poses[0]
+    assert np.abs(camera_axes(pose.rotation) - hpr(0, 0, 0)).max() < 1e-15
+    assert pose.xyz[2] == 0.0
