@@ -10,6 +10,7 @@
     reproject   areas in other coordinate systems, antimeridian and poles included
     gsd, sigma  how fine the image's centre is, and how sure its place
     cells       masks over a grid as polygons
+    visible     a footprint without what other ground hides
     attributes  a footprint's row in a table
 
 Everything is measured in pixels from the outer corner and in metres of the view's own frame; only
@@ -18,14 +19,16 @@ the finished area changes its coordinate system.
 
 from attachtrans.geo.footprint.attributes import COLUMNS, footprint_attributes
 from attachtrans.geo.footprint.base import MODES, Footprint, default_far_m
-from attachtrans.geo.footprint.cells import visible_area
+from attachtrans.geo.footprint.cells import cells_area
 from attachtrans.geo.footprint.make import footprint
 from attachtrans.geo.footprint.sigma import position_sigma_m
+from attachtrans.geo.footprint.visible import visible_area
 
 __all__ = [
     "COLUMNS",
     "MODES",
     "Footprint",
+    "cells_area",
     "default_far_m",
     "footprint",
     "footprint_attributes",

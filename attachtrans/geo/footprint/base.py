@@ -41,7 +41,8 @@ class Footprint:
 
     geometry         valid; longitudes are cut at the antimeridian
     crs              of the geometry, without heights
-    kind             "ground", "plane", "sector" or "disc"; "outline" of what has no camera
+    kind             "ground", "plane", "sector" or "disc"; "outline" of what has no camera;
+                     "visible" of what `visible_area` leaves
     sky_share        of the image's area
     clipped_share    of it, ground beyond `far_m` or nearer than `near_m`
     off_dem_share    of it, what the elevation model does not cover, or no map coordinates belong to

@@ -18,23 +18,17 @@ Ints = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
 
-def visible_area(
-    visible: NDArray[np.bool_],
-    transform: PixelToMap | Sequence[float],
-    within: Polygon | MultiPolygon | None = None,
-) -> MultiPolygon:
-    """What of the ground is seen, hidden parts left out as holes.
+def cells_area(mask: NDArray[np.bool_], transform: PixelToMap | Sequence[float]) -> MultiPolygon:
+    """The chosen cells, others among them left out as holes; exactly along the cells' edges.
 
     Args:
-        visible: (height, width) True where a cell is seen, such as the complement of what
-            `geo.occlusion` finds hidden.
+        mask: (height, width) True where a cell is chosen.
         transform: (a, b, c, d, e, f) of the cells' outer corners.
-        within: only what lies in this area too, a footprint in the same coordinates.
 
     Raises:
         ArgumentError: the mask is not two-dimensional.
     """
-    cells = np.asarray(visible, dtype=np.bool_)
+    cells = np.asarray(mask, dtype=np.bool_)
     if cells.ndim != 2:
         raise ArgumentError(f"a mask is an array (height, width), not one of shape {cells.shape}")
     faces = np.array(_faces(cells), dtype=object)
@@ -46,8 +40,6 @@ def visible_area(
         return grid.to_map(corners.T).T
 
     area = areas_of(shapely.transform(MultiPolygon(list(faces[cells[rows, cols]])), to_map))
-    if within is not None:
-        area = areas_of(area.intersection(within))
     return MultiPolygon(shapely.get_parts(area).tolist())
 
 

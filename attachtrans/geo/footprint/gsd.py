@@ -13,19 +13,22 @@ from attachtrans.types import Size
 
 Floats = NDArray[np.float64]
 
+# Of a pixel, from its middle, in the order of a ring.
 _CORNERS = 0.5 * np.array([[-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, 1.0]])
 
 
 def camera_gsd_m(probe: CameraProbe, size: Size) -> float | None:
     """The square root of what the central pixel covers of level ground where it meets it."""
     place = probe.eye.position
-    points, _ = probe.surface.intersect(
-        place, probe.eye.rays(_centre(size) - 0.5), skip_m=probe.skip_m, far_m=probe.far_m
-    )
-    if not np.isfinite(points).all():
-        return None
-    level = FlatGround(float(points[2, 0]), earth_radius_m=probe.level.earth_radius_m)
-    placed, _ = level.intersect(place, probe.eye.rays(_centre(size) + _CORNERS - 0.5))
+    rays = probe.eye.rays(_centre(size) + _CORNERS - 0.5)
+    level = probe.surface
+    if not isinstance(level, FlatGround):
+        ray = probe.eye.rays(_centre(size) - 0.5)
+        points, _ = level.intersect(place, ray, skip_m=probe.skip_m, far_m=probe.far_m)
+        if not np.isfinite(points).all():
+            return None
+        level = FlatGround(float(points[2, 0]), earth_radius_m=probe.level.earth_radius_m)
+    placed, _ = level.intersect(place, rays, far_m=probe.far_m)
     area = _area(placed[:2])
     return float(np.sqrt(area)) if np.isfinite(area) else None
 

@@ -26,8 +26,8 @@ CELLS = 64
 NODES = CELLS + 1
 _COARSE = 4
 """Cells of the first look are this many cells wide."""
-_PIECES, _ROUNDS = 16, 2
-"""A border is found by cutting an edge into so many pieces, so many times: to 1/256 of a cell.
+_PIECES, _ROUNDS = 10, 2
+"""A border is found by cutting an edge into so many pieces, so many times: to 1/100 of a cell.
 Many rays a few times are faster than a few rays many times."""
 
 

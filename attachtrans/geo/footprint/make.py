@@ -188,7 +188,7 @@ def _why_nothing(seen: Shown, reach: _Reach) -> str:
 
 
 def _of_map(georef: Georef) -> Footprint:
-    probe = MapProbe(georef=georef)
+    probe = MapProbe.of(georef)
     seen = shown(probe, georef.size)
     shape = outline(probe, seen.rings)
     if shape.area <= 0.0:

@@ -34,8 +34,8 @@ def outline(probe: Probe, rings: list[Ring]) -> Area:
 
     Edges of the image are followed through the nodes of the lattice, and more closely where the
     lens or the perspective bends them: not where the ground does, whose roughness has no end.
-    Where the view leaves the elevation model, the outline goes straight from the last ray that
-    meets it to the next, unless that would cut off much; what the model lacks within is no hole.
+    Where a camera's view leaves the elevation model, the outline goes straight from the last ray
+    that meets it to the next, unless that would cut off much; what it lacks within is no hole.
     What lies hidden between two rays that follow each other is part of the area.
     """
     shells, holes = list[Area](), list[Area]()
@@ -43,7 +43,7 @@ def outline(probe: Probe, rings: list[Ring]) -> Area:
         hole = ring.area_px < 0.0
         if hole and np.isin(ring.outside, (Sight.OFF, Sight.BLIND)).all() and not ring.edge.any():
             continue
-        whole = _followed(probe, ring if hole else _straightened(ring))
+        whole = _followed(probe, _straightened(ring) if probe.rough and not hole else ring)
         (holes if hole else shells).append(_polygon(_rounded(probe, whole)))
     area, lack = _united(shells), _united(holes)
     if lack.area > area.area:  # a view upwards: the edges of the image are nearer than its middle
@@ -66,8 +66,8 @@ def areas_of(shape: shapely.Geometry) -> Area:
     """The polygons of whatever an overlay left."""
     if isinstance(shape, Polygon | MultiPolygon):
         return shape
-    parts = [part for part in shapely.get_parts(shape) if isinstance(part, Polygon)]
-    return MultiPolygon(parts)
+    parts = shapely.get_parts(shapely.get_parts(shape))  # a collection may hold several of several
+    return MultiPolygon([part for part in parts if isinstance(part, Polygon)])
 
 
 def valid(area: Area) -> Area:
@@ -119,7 +119,7 @@ def _bent(probe: Probe, ring: Ring) -> NDArray[np.intp]:
         return np.empty(0, dtype=np.intp)
     xy = np.full((2, count), np.nan)
     some = turns | np.roll(turns, 1) | np.roll(turns, -1)
-    xy[:, some] = probe.smooth(pixels[:, some])
+    xy[:, some] = probe.smooth(pixels[:, some], ring.xy[:, some])
     (x, y), (u, v) = xy - np.roll(xy, 1, axis=1), np.roll(xy, -1, axis=1) - xy
     lengths, before = np.hypot(u, v), np.hypot(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):

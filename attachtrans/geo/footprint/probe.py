@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attachtrans.geo.camera import Camera
+from attachtrans.geo.frame import horizontal
 from attachtrans.geo.ground import FlatGround, GroundStatus
 from attachtrans.geo.ground.base import Ground
 from attachtrans.geo.view import Georef
@@ -58,8 +59,8 @@ class Probe(Protocol):
         """(2, N) places, nan where none, and (N,) values of `Sight`."""
         ...
 
-    def smooth(self, pixels: Floats) -> Floats:
-        """(2, N) places as they would be without the roughness of the ground; nan where none."""
+    def smooth(self, pixels: Floats, xy: Floats) -> Floats:
+        """(2, N) places xy as they would be without the ground's own form; nan where none."""
         ...
 
 
@@ -94,8 +95,10 @@ class CameraProbe:
             labels[self.ranges(points[:2]) < self.near_m] = Sight.NEAR
         return points[:2], labels
 
-    def smooth(self, pixels: Floats) -> Floats:
+    def smooth(self, pixels: Floats, xy: Floats) -> Floats:
         """See `Probe`."""
+        if not self.rough:
+            return xy
         points, _ = self.level.intersect(
             self.eye.position, self.eye.rays(pixels - 0.5), far_m=self.far_m
         )
@@ -110,9 +113,20 @@ class CameraProbe:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MapProbe:
-    """The pixels of any other georeference, in its own coordinates; nan counts as off the model."""
+    """The pixels of any other georeference, in its own coordinates; nan counts as off the model.
+
+    Longitudes run on beyond 180 degrees within half a turn of the image's middle.
+    """
 
     georef: Georef
+    about: float | None
+
+    @classmethod
+    def of(cls, georef: Georef) -> Self:
+        """With the longitude of the middle, where there is one."""
+        middle = georef.pixel_to_map(0.5 * np.array([[georef.size[0]], [georef.size[1]]]))
+        turns = horizontal(georef.crs).is_geographic and np.isfinite(middle).all()
+        return cls(georef=georef, about=float(middle[0, 0]) if turns else None)
 
     @property
     def rough(self) -> bool:
@@ -123,8 +137,10 @@ class MapProbe:
         """See `Probe`."""
         xy = self.georef.pixel_to_map(pixels)
         known = np.isfinite(xy).all(axis=0)
+        if self.about is not None:
+            xy[0] = self.about + np.remainder(xy[0] - self.about + 180.0, 360.0) - 180.0
         return xy, np.where(known, Sight.SEEN, Sight.OFF).astype(np.uint8)
 
-    def smooth(self, pixels: Floats) -> Floats:
+    def smooth(self, pixels: Floats, xy: Floats) -> Floats:  # noqa: ARG002  # the protocol's
         """See `Probe`."""
-        return self.georef.pixel_to_map(pixels)
+        return xy

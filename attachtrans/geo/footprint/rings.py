@@ -65,33 +65,55 @@ class Shown(NamedTuple):
 def shown(probe: Probe, size: Size) -> Shown:
     """The ground's rings and the shares of an image.
 
-    Borders between kinds are found to 1/256 of a cell of the lattice, so shares are good to
-    about 1e-5 where these are smooth lines. What is smaller than a cell and touches none of its
+    Borders between kinds are found to 1/100 of a cell of the lattice, so shares are good to
+    about 1e-4 where these are smooth lines. What is smaller than a cell and touches none of its
     corners goes unseen.
     """
     lattice = sampled(probe, size)
-    found = crossings(probe, lattice, [_GROUND])
-    rings = _rings(lattice, found, _GROUND)
     counts = np.bincount(lattice.labels, minlength=len(Sight))
-    # A kind too thin for the lattice, as is often what lies between far and sky, shows here.
+    if np.count_nonzero(counts) == 1:
+        return _of_one_kind(lattice)
+    others = _others(counts)
+    near = [Sight.NEAR] if counts[Sight.NEAR] else []
+    measured = [*others[1:], *near]
+    found = crossings(probe, lattice, [_GROUND, *(bits(kind) for kind in measured)])
+    rings = _rings(lattice, found, _GROUND)
+    # What is too thin for the lattice, as is often the far ground under the sky, shows here.
     counts[np.unique(found.outside)] += 1
-    kinds = {sight for sight in Sight if counts[sight]}
-    ground = kinds & {Sight.SEEN, Sight.NEAR}
-    others = sorted(kinds - ground, key=lambda kind: (kind is not Sight.FAR, -counts[kind]))
-    shares = dict.fromkeys(Sight, 0.0)
-    measured = [*others[1:], *([Sight.NEAR] if Sight.NEAR in ground else [])]
-    if measured:
+    if _others(counts)[1:] != others[1:]:
+        others = _others(counts)
+        measured = [*others[1:], *near]
         found = crossings(probe, lattice, [bits(kind) for kind in measured])
-    area = float(size.width) * size.height
+    area = float(size[0]) * size[1]
+    shares = dict.fromkeys(Sight, 0.0)
     for kind in measured:
         shares[kind] = _share(_rings(lattice, found, bits(kind)), area)
-    # The last of each side is what the others leave.
     of_ground = _share(rings, area)
-    if others:
-        rest = 1.0 - of_ground - sum(shares[kind] for kind in others[1:])
-        shares[others[0]] = max(0.0, rest)
     shares[Sight.SEEN] = max(0.0, of_ground - shares[Sight.NEAR])
+    if others:
+        shares[others[0]] = max(0.0, 1.0 - of_ground - sum(shares[kind] for kind in others[1:]))
     return Shown(rings, shares)
+
+
+def _of_one_kind(lattice: Lattice) -> Shown:
+    """Of an image that shows the same all over."""
+    walk, label = topology().walk, lattice.labels[:1]
+    ring = Ring(
+        lattice.pixels[:, walk],
+        lattice.xy[:, walk],
+        np.ones(walk.size, dtype=np.bool_),
+        np.full(walk.size, Sight.BLIND, dtype=np.uint8),
+    )
+    return Shown(
+        [ring] if within(label, _GROUND).all() else [],
+        dict.fromkeys(Sight, 0.0) | {Sight(int(label[0])): 1.0},
+    )
+
+
+def _others(counts: Ints) -> list[Sight]:
+    """The kinds that are no ground, by their counts; the first is what the rest leaves."""
+    kinds = [kind for kind in Sight if counts[kind] and not within(np.array([kind]), _GROUND)]
+    return sorted(kinds, key=lambda kind: (kind is not Sight.FAR, -counts[kind]))
 
 
 def _share(rings: list[Ring], area_px: float) -> float:

@@ -252,6 +252,22 @@ def test_what_makes_no_sense_is_refused():
         footprint(grid, far_m=5.0)
 
 
+@pytest.mark.parametrize("size", [(800, 600), (100, 75), (1, 1), (4096, 3)])
+def test_the_number_of_pixels_changes_nothing(size):
+    view = flat(pinhole((30.0, 75.0, 5.0), height=10.0))
+    one, other = footprint(view), footprint(view.resized(size))
+    assert iou(one.geometry, other.geometry) > 1.0 - 1e-6
+    assert other.sky_share == pytest.approx(one.sky_share, abs=1e-9)
+
+
+def test_a_ridge_hides_what_is_behind_it_and_the_outline_stays_valid():
+    for heading in range(0, 360, 40):
+        view = CameraView(pinhole((heading, 80.0, 10.0), height=25.0), hills(height=30.0), UTM)
+        made = footprint(view, far_m=400.0)
+        assert made.geometry.is_valid
+        assert disc(400.01).contains(made.geometry)
+
+
 def test_a_height_in_feet_and_a_far_distance_in_metres():
     feet = "EPSG:2264"  # North Carolina, US survey feet
     metres = "EPSG:32119"

@@ -53,7 +53,7 @@ def test_g6_sky_and_far_shares_of_cameras_with_a_horizon(geo, name):
     height = camera.position[2] + 0.248
     assert made.far_m == pytest.approx(10.0 * height)
     width, rows = camera.size
-    cols, lines = np.meshgrid(np.arange(0, width, 4) + 1.5, np.arange(0, rows, 4) + 1.5)
+    cols, lines = np.meshgrid(np.arange(7.5, width, 16), np.arange(rows))
     rays = camera.rays(np.stack([cols.ravel(), lines.ravel()]))
     level = np.hypot(rays[0], rays[1])
     assert made.sky_share == pytest.approx((rays[2] >= 0.0).mean(), abs=1e-4)
