@@ -31,13 +31,22 @@ if TYPE_CHECKING:
         UntrustedModelError,
     )
     from attachtrans.geo.camera import FisheyeCamera, PanoramaCamera, PerspectiveCamera
+    from attachtrans.geo.footprint import Footprint, footprint
     from attachtrans.geo.ground import DemGround, FlatGround
+    from attachtrans.geo.rectify import rectify
+    from attachtrans.geo.rotation import pose_angles, pose_matrix
+    from attachtrans.geo.view import CameraView, Gcps, Grid, Rpc
     from attachtrans.infer.block import translate_block
     from attachtrans.infer.whole import translate_array
     from attachtrans.models.definition import ModelDefinition
     from attachtrans.models.load import load_model
     from attachtrans.report import Outcome, Report, Status
     from attachtrans.tool.extract import extract_photos, plan_extraction
+    from attachtrans.tool.footprints import plan_footprints
+    from attachtrans.tool.orthos import plan_orthos
+    from attachtrans.tool.place.options import Placing
+    from attachtrans.tool.posefile import fit_photo
+    from attachtrans.tool.sources import Choice
     from attachtrans.tool.translate import iter_translate, plan_translation, translate_pixels
 
 __version__ = "0.1.0"
@@ -46,12 +55,17 @@ __all__ = [
     "ArgumentError",
     "AttachtransError",
     "BusyError",
+    "CameraView",
     "ChangedError",
+    "Choice",
     "CrsError",
     "DemGround",
     "FisheyeCamera",
     "FlatGround",
+    "Footprint",
+    "Gcps",
     "GeorefError",
+    "Grid",
     "HorizonError",
     "ImageError",
     "InferenceError",
@@ -62,7 +76,9 @@ __all__ = [
     "OutputExistsError",
     "PanoramaCamera",
     "PerspectiveCamera",
+    "Placing",
     "Report",
+    "Rpc",
     "SchemaError",
     "SinkError",
     "SourceError",
@@ -71,11 +87,18 @@ __all__ = [
     "__version__",
     "errors",
     "extract_photos",
+    "fit_photo",
+    "footprint",
     "ia",
     "iter_translate",
     "load_model",
     "plan_extraction",
+    "plan_footprints",
+    "plan_orthos",
     "plan_translation",
+    "pose_angles",
+    "pose_matrix",
+    "rectify",
     "translate_array",
     "translate_block",
     "translate_pixels",
@@ -83,20 +106,34 @@ __all__ = [
 
 _MODULES = {"errors", "ia"}
 _HOMES = {
+    "CameraView": "attachtrans.geo.view",
+    "Choice": "attachtrans.tool.sources",
     "DemGround": "attachtrans.geo.ground",
     "FisheyeCamera": "attachtrans.geo.camera",
     "FlatGround": "attachtrans.geo.ground",
+    "Footprint": "attachtrans.geo.footprint",
+    "Gcps": "attachtrans.geo.view",
+    "Grid": "attachtrans.geo.view",
     "ModelDefinition": "attachtrans.models.definition",
     "Outcome": "attachtrans.report",
     "PanoramaCamera": "attachtrans.geo.camera",
     "PerspectiveCamera": "attachtrans.geo.camera",
+    "Placing": "attachtrans.tool.place.options",
     "Report": "attachtrans.report",
+    "Rpc": "attachtrans.geo.view",
     "Status": "attachtrans.report",
     "extract_photos": "attachtrans.tool.extract",
+    "fit_photo": "attachtrans.tool.posefile",
+    "footprint": "attachtrans.geo.footprint",
     "iter_translate": "attachtrans.tool.translate",
     "load_model": "attachtrans.models.load",
     "plan_extraction": "attachtrans.tool.extract",
+    "plan_footprints": "attachtrans.tool.footprints",
+    "plan_orthos": "attachtrans.tool.orthos",
     "plan_translation": "attachtrans.tool.translate",
+    "pose_angles": "attachtrans.geo.rotation",
+    "pose_matrix": "attachtrans.geo.rotation",
+    "rectify": "attachtrans.geo.rectify",
     "translate_array": "attachtrans.infer.whole",
     "translate_block": "attachtrans.infer.block",
     "translate_pixels": "attachtrans.tool.translate",

@@ -11,6 +11,7 @@ from attachtrans.infer.tiling import HALO_LIMIT_PX
 if TYPE_CHECKING:
     from attachtrans.models.info import ModelInfo
     from attachtrans.stores.inventory import Inventory, PlaceFacts
+    from attachtrans.tool.posefile import FittedPhoto
     from attachtrans.tool.poses import PoseFacts, PoseSummary
 
 _DEEP = " " * 8
@@ -120,6 +121,26 @@ def pose_lines(facts: PoseFacts) -> Iterator[str]:
         yield f"  assumed      {text}"
     for text in facts.lacks:
         yield f"  lacks        {text}"
+
+
+def fit_lines(found: FittedPhoto) -> Iterator[str]:
+    """A pose before and after a fit, and by how much each control point misses."""
+    from attachtrans.tool.poses import facts_of
+
+    for title, pose in (("before", found.before), ("after", found.fitted.pose)):
+        first, *others = pose_lines(facts_of(found.photo.name, found.size, pose))
+        yield f"{title}: {first}"
+        yield from others
+    yield f"  {'point':<16} {'col':>10} {'row':>10} {'right px':>9} {'down px':>9} {'left out':>9}"
+    for point in found.fitted.points:
+        flag = "  suspect" if point.suspect else ""
+        yield (
+            f"  {point.name:<16} {point.col:>10.2f} {point.row:>10.2f} {point.right_px + 0.0:>9.2f} "
+            f"{point.down_px:>9.2f} {point.left_out_px:>9.2f}{flag}"
+        )
+    yield f"{found.fitted.fit.rms_px:.2f} px rms -> {found.output or 'nothing written'}"
+    for note in found.fitted.notes:
+        yield f"  note: {note}"
 
 
 def model_lines(info: ModelInfo) -> Iterator[str]:

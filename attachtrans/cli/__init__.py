@@ -16,6 +16,7 @@ from attachtrans.cli.info import info
 from attachtrans.cli.model import model
 from attachtrans.cli.options import BAD_USAGE, COULD_NOT_RUN, DONE, INTERRUPTED
 from attachtrans.cli.ortho import ortho
+from attachtrans.cli.pose import pose
 from attachtrans.cli.translate import translate
 from attachtrans.errors import ArgumentError, AttachtransError
 
@@ -86,5 +87,5 @@ def cli(verbose: int) -> None:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-for _command in (translate, info, extract, footprint, ortho, model):
+for _command in (translate, info, extract, footprint, ortho, pose, model):
     cli.add_command(_command)
