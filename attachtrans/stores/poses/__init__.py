@@ -72,7 +72,8 @@ def read_poses(
 
     Args:
         path: of it.
-        kind: the name of a format in `POSE_FILES`; None: found out by content.
+        kind: the name of a format in `POSE_FILES`; None: "columns" where `options` maps columns,
+            else found out by content.
         crs: of positions that the file gives in an unnamed CRS; goes before `options.crs`.
         options: what else a user says.
 
@@ -85,6 +86,8 @@ def read_poses(
     if crs is not None:
         wish = replace(wish, crs=crs)
     document = _folder(path) if _is_folder(path) else open_document(path, wish.columns)
+    if wish.mapping and kind is None and document.tables:
+        return read_columns(document, wish)
     for found in POSE_FILES:
         if kind == found.name or (kind is None and found.fits(document)):
             if not found.fits(document):

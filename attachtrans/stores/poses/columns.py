@@ -31,16 +31,13 @@ from attachtrans.geo.frame import read_crs
 from attachtrans.geo.pose import Accuracy, North, Pose
 from attachtrans.geo.rotation import CONVENTIONS, pose_matrix
 from attachtrans.stores.poses.base import PoseOptions, PoseTable, key, number, table, words, z_unit
-from attachtrans.stores.poses.csvfile import NAME, TIME
+from attachtrans.stores.poses.csvfile import HEADING, NAME, TIME
 from attachtrans.stores.poses.documents import Document, Point
 from attachtrans.stores.poses.lenses import fov_camera, panorama
 
 PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "heading": (
-            *("heading", "cameraheading", "camheading", "azimuth", "direction", "bearing"),
-            *("compass", "compassangle", "imgdirection", "gpsimgdirection", "yaw"),
-        ),
+        "heading": HEADING,
         "pitch": ("pitch", "camerapitch", "campitch", "tilt"),
         "roll": ("roll", "cameraroll", "camroll"),
         "omega": ("omega",),

@@ -6,8 +6,9 @@ imaging); gimbal yaw, pitch, roll (DJI: pitch 0 is level). `PoseOptions.conventi
 otherwise.
 
 Omega, phi, kappa and azimuth, tilt, swing refer to the axes of the table's projected CRS, headings
-and yaws to true north. Positions named longitude and latitude are WGS 84; those named x and y need a .prj beside
-the table, or `PoseOptions.crs`.
+and yaws to true north. Positions named longitude and latitude are WGS 84; those named x and y need
+a .prj beside the table, or `PoseOptions.crs`. A heading without pitch and roll is read by
+`columns`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ _LONGITUDE = ("longitude", "lon", "long", "lng", "gpslongitude")
 _LATITUDE = ("latitude", "lat", "gpslatitude")
 _Z = ("z", "altitude", "alt", "zaltitude", "altitudez", "elevation", "gpsaltitude", "height")
 _CAMERA = ("camera", "cameraid", "cameraname", "cameramodel")
+HEADING = (
+    *("heading", "cameraheading", "camheading", "azimuth", "direction", "bearing"),
+    *("compass", "compassangle", "imgdirection", "gpsimgdirection", "yaw"),
+)
 TIME = ("time", "datetime", "timestamp", "datetimeoriginal", "capturetime", "acquisitiondate")
 _XY_ACCURACY = (
     "accuracyhorz",
@@ -82,10 +87,10 @@ def is_pose_csv(document: Document) -> bool:
     if len(document.tables) != 1 or document.json is not None:
         return False
     found = document.tables[0]
-    return not document.named or (
-        _first(found, NAME) is not None
-        and (_angles(found, PoseOptions()) is not None or _place_columns(found) is not None)
-    )
+    if not document.named or _first(found, NAME) is None:
+        return not document.named
+    bare = _place_columns(found) is not None and _first(found, HEADING) is None
+    return bare or _angles(found, PoseOptions()) is not None
 
 
 def read_pose_csv(document: Document, options: PoseOptions) -> PoseTable:

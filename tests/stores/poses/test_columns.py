@@ -130,6 +130,15 @@ def test_layers_of_every_kind(tmp_path, driver):
     assert mapped.rotation[:, 2] == pytest.approx([np.sin(np.pi / 180), np.cos(np.pi / 180), 0.0])
 
 
+def test_a_text_table_with_a_compass_and_with_columns_of_other_names(tmp_path):
+    path = tmp_path / "trees.csv"
+    path.write_text("photo,lat,lon,azimuth,look\n1.jpg,45,15,90,180\n")
+    assert read_poses(path).poses[0].rotation[:, 2] == pytest.approx([1.0, 0.0, 0.0])
+    mapped = read_poses(path, options=PoseOptions(mapping={"heading": "look"})).poses[0]
+    assert mapped.rotation[:, 2] == pytest.approx([0.0, -1.0, 0.0])
+    assert mapped.xyz == (15.0, 45.0, None)
+
+
 def test_photos_in_the_table_are_not_read(tmp_path, monkeypatch):
     path = tmp_path / "trees.gpkg"
     layer = gpd.GeoDataFrame(

@@ -123,8 +123,10 @@ def test_names_of_columns_decide_what_angles_are_never_values(tmp_path, header, 
     "header",
     [
         ",".join(
-            ["imagename", "latitude [decimal degrees]", "longitude [decimal degrees]"]
-            + ["altitude [meter]", "accuracy horz [meter]", "accuracy vert [meter]"]
+            [
+                *("imagename", "latitude [decimal degrees]", "longitude [decimal degrees]"),
+                *("altitude [meter]", "accuracy horz [meter]", "accuracy vert [meter]"),
+            ]
         ),
         "#Label,Latitude,Longitude,Altitude,Accuracy horz,Accuracy vert",
         "Filename;Lat;Lon;Z;XY accuracy;Z accuracy",
