@@ -220,6 +220,20 @@ def test_g9_gdal_places_the_undistorted_photo(drone, name):
     assert np.quantile(off, 0.95) < 0.05
 
 
+@pytest.mark.parametrize("name", ["odm_100_0005_0018", "odm_100_0005_0142"])
+def test_g9_gdal_sees_the_undistorted_camera(drone, name):
+    """Places alone: the warper's means over several pixels are not in the error."""
+    view, dsm = drone(name)
+    straight = replace(view, camera=undistorted(view.camera))
+    pixels = grid(straight.size, 40)
+    xy = straight.pixel_to_map(pixels)
+    hit = np.isfinite(xy[0])
+    lonlat = rasterio.warp.transform(view.crs.to_wkt(), "EPSG:4326", *xy[:, hit])
+    with RPCTransformer(RPC.from_gdal(fit_rpc(straight).rpc.to_tags()), rpc_dem=str(dsm)) as gdal:
+        rows, cols = gdal.rowcol(*lonlat, op=float)
+    assert np.hypot(*(np.stack([cols, rows]) - pixels[:, hit])).max() < 0.01
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_file_with_the_tags_is_placed_by_gdalwarp(drone, tmp_path):
     """The stock reader of the tags, GTiff, and the constant height that QGIS takes."""
