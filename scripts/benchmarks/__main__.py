@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inputs import with_facts
-from benchmarks.jobs import JOBS, Bench, Finding
+from benchmarks.jobs import JOBS, NETLESS, Bench, Finding
 from benchmarks.rounds import NotHereError, table
 
 EPILOGUE = """
@@ -31,6 +31,10 @@ jobs:
   nets     parameters, FLOP, time and memory of a tile: a net of every ArcGIS type in the size that
            training makes by default, with random weights, and all of --net; --n: tiles to time.
            Needs what the engine job needs
+  ortho    orthos of oblique photos over an elevation model, beside orthority's program (--oty): of
+           a synthetic survey, or of those in --data; --n photos and one, so that the start of a
+           process can be told from the work; says how alike the two tools' orthos are
+  footprint  footprints of the same photos, on a plane and over the model
 
 Contestants take turns, --repeat times, each in a fresh process; the clock starts after imports (for
 the net, the naive loop and other tools also after loading the net). Compare ratios within one run,
@@ -61,6 +65,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, help="folder of other tools' scripts")
     parser.add_argument("--peers-python", default=sys.executable, help="Python that has the tools")
     parser.add_argument("--peer-net", default="tiny", help="what their scripts call the net")
+    parser.add_argument(
+        "--data", type=Path, help="folder with ngi, odm and io: orthority's tests/data"
+    )
+    parser.add_argument("--oty", default="oty", help="orthority's program (default: oty)")
     parser.add_argument("--json", type=Path, help="write everything to this file")
     parser.add_argument("--scratch", type=Path, help="folder for photos and results")
     return parser.parse_args(arguments)
@@ -125,11 +133,13 @@ def run_jobs(options: argparse.Namespace, folder: Path) -> list[Finding]:
             peers_python=options.peers_python,
             peer_net=options.peer_net,
             others=tuple(models[1:]),
+            data=options.data,
+            oty=options.oty,
             say=say,
         )
         for name in names:
-            if name == "nets" and position:
-                continue  # its one table has all nets
+            if name in NETLESS and position:
+                continue
             bench.folder.mkdir()
             try:
                 finding = JOBS[name](bench)

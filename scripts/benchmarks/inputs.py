@@ -1,4 +1,8 @@
-"""Seeded photos, GeoPackages that hold them, and nets as models with all their facts stated."""
+"""Seeded photos, GeoPackages that hold them, and nets as models with all their facts stated.
+
+What makes the fixtures is imported where it is used: it needs pyproj and more, which the jobs that
+make no photos do without.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,12 @@ import time
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fixture_parts.geopackage import Layer, Package, Table
-from fixture_parts.photos import exif_block, srgb_profile
-from fixture_parts.scenes import SCENES, Pixels, render
-from fixture_parts.survey import UTM, guid, spot, taken
-from fixture_parts.within import ATTACH, attachment_row
 from PIL import Image
+
+if TYPE_CHECKING:
+    from fixture_parts.scenes import Pixels
 
 QUALITY = 92
 WEIGHTS = {".onnx": "ONNX", ".pt": "TorchScript", ".pth": "TorchScript"}
@@ -29,11 +32,17 @@ def size_of(megapixels: float) -> tuple[int, int]:
 @cache
 def scene(kind: str, size: tuple[int, int]) -> Pixels:
     """A rendered scene, (height, width, 3) RGB."""
+    from fixture_parts.scenes import render
+
     return render(kind, 7, size, kind)
 
 
 def photo(number: int, size: tuple[int, int]) -> bytes:
     """JPEG number so-and-so: one of six scenes; EXIF with GPS and heading makes each differ."""
+    from fixture_parts.photos import exif_block, srgb_profile
+    from fixture_parts.scenes import SCENES
+    from fixture_parts.survey import taken
+
     kind = tuple(SCENES)[number % len(SCENES)]
     block = b"Exif\0\0" + exif_block(taken(kind, number, size=size), size)
     buffer = io.BytesIO()
@@ -51,6 +60,10 @@ def write_files(folder: Path, photos: Iterable[bytes]) -> None:
 
 def write_geopackage(path: Path, count: int, size: tuple[int, int]) -> None:
     """A layer of points, each with one photo in its __ATTACH table."""
+    from fixture_parts.geopackage import Layer, Package, Table
+    from fixture_parts.survey import UTM, guid, spot
+    from fixture_parts.within import ATTACH, attachment_row
+
     columns = {"REL_GLOBALID": "TEXT(38) NOT NULL", **ATTACH}
     features = [(n, spot(n), guid(f"asset/{n}")) for n in range(1, count + 1)]
     with Package(path) as package:

@@ -37,6 +37,8 @@ class Bench:
     megapixels   of a photo, None = the job's own
     peers        folder of scripts, see `peer`; peers_python runs them; peer_net is their word
                  for the net
+    data         folder with real surveys for the map jobs, see `survey`; None: a synthetic one
+    oty          orthority's program
     """
 
     folder: Path
@@ -50,6 +52,8 @@ class Bench:
     peers_python: str
     peer_net: str
     others: tuple[tuple[str, str], ...]
+    data: Path | None
+    oty: str
     say: Callable[[str], None]
 
     def settings(self, job: str, count: int, size: tuple[int, int], **more: Any) -> dict[str, Any]:
@@ -347,6 +351,20 @@ def nets(bench: Bench) -> Finding:
     )
 
 
+def ortho(bench: Bench) -> Finding:
+    """Orthos of a survey, see `benchmarks.mapping`."""
+    from benchmarks.mapping import ortho as job
+
+    return job(bench)
+
+
+def footprint(bench: Bench) -> Finding:
+    """Footprints of a survey, see `benchmarks.mapping`."""
+    from benchmarks.mapping import footprint as job
+
+    return job(bench)
+
+
 JOBS: dict[str, Callable[[Bench], Finding]] = {
     "photos": photos,
     "engine": engine,
@@ -354,4 +372,8 @@ JOBS: dict[str, Callable[[Bench], Finding]] = {
     "memory": memory,
     "codec": codec,
     "nets": nets,
+    "ortho": ortho,
+    "footprint": footprint,
 }
+NETLESS = frozenset({"nets", "ortho", "footprint"})
+"""Jobs that run once for all --net: their one table has all, or needs none."""

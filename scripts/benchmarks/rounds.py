@@ -7,6 +7,8 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +83,36 @@ def in_process(kind: str, settings: Mapping[str, Any]) -> Run:
     """
     command = [sys.executable, "-m", "benchmarks.contestant", kind, json.dumps(settings)]
     return last_json(command, {})
+
+
+def program(command: Sequence[str]) -> Run:
+    """Run a program to its end: wall seconds, CPU seconds of all its threads, peak memory.
+
+    Raises NotHereError when it cannot be started or fails, with the last line of what it said.
+    """
+    # Installed programs have their bytecode compiled beforehand.
+    kept = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=kept
+            )
+        except OSError as error:
+            raise NotHereError(str(error)) from error
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            lines = said.read().decode(errors="replace").strip().splitlines()
+            raise NotHereError(lines[-1] if lines else f"exit code {process.returncode}")
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return {
+        "wall_s": wall,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_mb": usage.ru_maxrss / unit,
+    }
 
 
 def last_json(
