@@ -49,9 +49,14 @@ def view(ground=None, eye=None, **options):
     return CameraView(eye or camera(), dem(relief()) if ground is None else ground, UTM, **options)
 
 
-def checkers(xy, side_m):
-    """(N,) 0 or 1 of a board whose corners lie at multiples of the side."""
-    return np.floor(np.asarray(xy) / side_m).astype(np.int64).sum(axis=0) % 2
+def checkers(xy, side_m, edge_m=1.0):
+    """(N,) from 0 to 1 of a board whose corners lie at multiples of the side.
+
+    Edges are as soft as those of a photo; hard ones would only measure how finely it is rendered.
+    """
+    waves = np.sin(np.pi / side_m * np.asarray(xy))
+    across, down = np.tanh(waves * side_m / (np.pi * edge_m))
+    return 0.5 + 0.5 * across * down
 
 
 def photo(view, pattern, supersampling=8):

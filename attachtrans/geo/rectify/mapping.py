@@ -91,7 +91,7 @@ class Mapping:
 
     georef     of the image
     grid       of the output
-    occlusion  leaves out what other ground hides
+    occlusion  leaves out what other ground hides; level ground hides nothing
     """
 
     georef: Georef
@@ -102,18 +102,21 @@ class Mapping:
 
     def __post_init__(self) -> None:
         way = way_to(self.georef, self.grid.crs)
-        relief = None if way.dem is None else Relief.of(way.dem, self._horizon(way))
+        horizon = self._horizon(way)
+        relief = None if way.dem is None else Relief.of(way.dem, horizon)
         object.__setattr__(self, "way", way)
         object.__setattr__(self, "relief", relief)
 
     def _horizon(self, way: Way) -> Horizon | None:
-        if not self.occlusion or way.dem is None:
+        if not self.occlusion:
             return None
         if not isinstance(self.georef, CameraView):
             raise ArgumentError(
                 "occlusion: sight lines need a camera, and the image is placed by "
                 f"{type(self.georef).__name__}; leave it out"
             )
+        if way.dem is None:
+            return None
         return Horizon.of(self.georef, box=_box(way, self.grid, way.dem))
 
     def placed(self, corners: Ints) -> Placed:

@@ -1,4 +1,4 @@
-"""Parts of an image as OpenCV wants them: read in strips, shrunk, without pixels of no value."""
+"""Parts of an image as OpenCV wants them: read by pieces, shrunk, rid of pixels of no value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Read = Callable[[Window], Pixels]
 
 CHANNELS = 4
 """OpenCV's cubic kernel takes no more at a time."""
-_STRIP_PX = 1 << 24
+_PART_PX = 1 << 24
 """Of the image that are read at a time where it is shrunk."""
 _NATIVE = {"b1": "u1", "u1": "u1", "u2": "u2", "i2": "i2", "f4": "f4", "f8": "f8", "i1": "i2"}
 """The types in which OpenCV computes on a type; float64 for all others."""
@@ -66,29 +66,39 @@ def shrunk(
         nodata: pixels with this value in all bands have none; so have those with a nan.
     """
     across, down = 1 << powers[0], 1 << powers[1]
-    rows = max(1, _STRIP_PX // (window.width * across * down))
-    parts = []
-    for begin in range(window.row, window.row + window.height, rows):
-        end = min(begin + rows, window.row + window.height)
-        col, row = window.col * across, begin * down
-        part = Window(
-            col=col,
-            row=row,
-            width=min((window.col + window.width) * across, size.width) - col,
-            height=min(end * down, size.height) - row,
-        )
-        parts.append(_shrunk(_checked(read(part), part), across, down, nodata))
+    cols = max(1, min(window.width, _PART_PX // (across * down)))
+    rows = max(1, _PART_PX // (cols * across * down))
+    bands = []
+    for top in range(window.row, window.row + window.height, rows):
+        row = []
+        for left in range(window.col, window.col + window.width, cols):
+            right = min(left + cols, window.col + window.width)
+            bottom = min(top + rows, window.row + window.height)
+            part = Window(
+                col=left * across,
+                row=top * down,
+                width=min(right * across, size.width) - left * across,
+                height=min(bottom * down, size.height) - top * down,
+            )
+            row.append(_shrunk(_checked(read(part), part), across, down, nodata))
+        bands.append(_joined(row, 1))
+    return _joined(bands, 0)
+
+
+def _joined(parts: list[Picture], axis: int) -> Picture:
+    """Parts side by side (axis 1), or one below the other (axis 0)."""
     if len(parts) == 1:
         return parts[0]
+    values = np.concatenate([part.values for part in parts], axis=axis)
+    if all(part.weights is None for part in parts):
+        return parts[0]._replace(values=values)
     weights = [
-        np.ones((*part.values.shape[:2], 1), np.float32) if part.weights is None else part.weights
+        np.ones((*part.values.shape[:2], 1), dtype=np.float32)
+        if part.weights is None
+        else part.weights
         for part in parts
     ]
-    return Picture(
-        np.concatenate([part.values for part in parts]),
-        None if all(part.weights is None for part in parts) else np.concatenate(weights),
-        parts[0].dtype,
-    )
+    return parts[0]._replace(values=values, weights=np.concatenate(weights, axis=axis))
 
 
 def _checked(pixels: Pixels, window: Window) -> Pixels:
@@ -107,15 +117,19 @@ def _shrunk(pixels: Pixels, across: int, down: int, nodata: float | None) -> Pic
     values = np.moveaxis(pixels, 0, -1)
     known = _known(values, nodata)
     values = values.astype(_NATIVE.get(dtype.str[1:], "f8"), copy=False)
+    if nodata is not None:
+        # Whether or not there are such pixels in this part: it comes out the same in every window.
+        values = values.astype(_real(values), copy=False)
     if known is None:
-        return Picture(_means(_inner(values), across, down), None, dtype)
+        return Picture(_means(packed(values), across, down), None, dtype)
     weights = known.astype(np.float32)[..., None]
+    values = np.where(known[..., None], values, values.dtype.type(0))
     if across == down == 1:
-        return Picture(np.where(known[..., None], values, 0).astype(_real(values)), weights, dtype)
-    sums = _means(np.where(known[..., None], values, 0).astype(_real(values)), across, down)
+        return Picture(values, weights, dtype)
+    sums = _means(values, across, down)
     shares = _means(weights, across, down)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Picture(np.where(shares > 0.0, sums / shares, 0.0), shares, dtype)
+        return Picture(np.where(shares > 0.0, sums / shares, sums), shares, dtype)
 
 
 def _real(values: Pixels) -> type[np.floating]:
@@ -133,12 +147,12 @@ def _known(values: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
     return ~without if without.any() else None
 
 
-def _inner(values: Pixels) -> Pixels:
+def packed(values: Pixels) -> Pixels:
     """As OpenCV takes it: the bands of a pixel and the pixels of a row side by side."""
     bands = values.shape[2]
     side_by_side = values.strides[2] == values.itemsize or bands == 1
-    packed = side_by_side and values.strides[1] == bands * values.itemsize
-    return values if packed else np.ascontiguousarray(values)
+    done = side_by_side and values.strides[1] == bands * values.itemsize
+    return values if done else np.ascontiguousarray(values)
 
 
 def _means(values: Pixels, across: int, down: int) -> Pixels:

@@ -52,8 +52,7 @@ class Rectifier:
     Windows are the same pixels as the whole, and may be computed in several threads.
 
     Raises:
-        ArgumentError: an interpolation that there is not; occlusion without a camera over an
-            elevation model.
+        ArgumentError: an interpolation that there is not; occlusion without a camera.
     """
 
     georef: Georef

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attachtrans.geo.rectify.mapping import Placed
-from attachtrans.geo.rectify.picture import CHANNELS, Picture, Read, shrunk
+from attachtrans.geo.rectify.picture import CHANNELS, Picture, Read, packed, shrunk
 from attachtrans.types import Size, Window
 
 Ints = NDArray[np.intp]
@@ -167,8 +167,10 @@ class Sampler(NamedTuple):
         known = _remap(picture.weights, maps, "nearest")[..., 0] >= 0.5
         if self.interpolation == "nearest":
             return values, known
-        share = _remap(picture.weights, maps, "linear")
-        weighted = _remap(picture.values * picture.weights, maps, "linear")
+        # As many bands of the same type: OpenCV does not round places alike for all.
+        weights = np.broadcast_to(picture.weights, picture.values.shape)
+        share = _remap(weights.astype(picture.values.dtype), maps, "linear")
+        weighted = _remap(picture.values * weights, maps, "linear")
         full = cv2.erode((picture.weights >= 1.0).astype(np.uint8), np.ones((5, 5), np.uint8))
         within = _remap(full[..., None], maps, "nearest") > 0
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -199,16 +201,18 @@ class _Targets(NamedTuple):
 
 def _remap(picture: Pixels, maps: Singles, interpolation: Interpolation) -> Pixels:
     """(rows, cols, bands) of a picture (height, width, bands) at places (2, rows, cols)."""
-    parts = []
-    for band in range(0, picture.shape[-1], CHANNELS):
-        part = cv2.remap(
-            np.ascontiguousarray(picture[..., band : band + CHANNELS])
-            if picture.shape[-1] > CHANNELS
-            else picture,
+    if picture.dtype == np.float64 and interpolation == "cubic":
+        # OpenCV 5.0 gets doubles wrong where the cubic kernel reaches over the border.
+        picture = np.pad(picture, ((_REACH, _REACH), (_REACH, _REACH), (0, 0)), mode="edge")
+        maps = maps + np.float32(_REACH)
+    parts = [
+        cv2.remap(
+            packed(picture[..., band : band + CHANNELS]),
             maps[0],
             maps[1],
             _FLAGS[interpolation],
             borderMode=cv2.BORDER_REPLICATE,
-        )
-        parts.append(part.reshape(*maps.shape[1:], -1))
+        ).reshape(*maps.shape[1:], -1)
+        for band in range(0, picture.shape[-1], CHANNELS)
+    ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
