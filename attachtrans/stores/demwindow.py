@@ -238,17 +238,22 @@ def _all_nodes(exact: Callable[[Floats, Floats], Floats], size: Size) -> Floats:
     than `_CLOSE` half way between its points: transformations are smooth, and slow.
     """
     for step in _LATTICES:
-        cols, rows = (np.arange(0, side + step, step) + 0.5 for side in size)
+        cols, rows = (_centres(side + step, step) for side in size)
         corners = exact(cols, rows)
         middles = exact(cols[:-1] + step / 2.0, rows[:-1] + step / 2.0)
         left, right = corners[..., :-1], corners[..., 1:]
         mean = (left[:, :-1] + left[:, 1:] + right[:, :-1] + right[:, 1:]) / 4.0
         if np.abs(middles - mean).max() < _CLOSE:
             return _between(_between(corners, step, size.height, 1), step, size.width, 2)
-    cols, rows = (np.arange(side) + 0.5 for side in size)
+    cols, rows = (_centres(side, 1) for side in size)
     high = max(1, _NODES // size.width)
     strips = [exact(cols, rows[top : top + high]) for top in range(0, size.height, high)]
     return np.concatenate(strips, axis=1)
+
+
+def _centres(end: int, step: int) -> Floats:
+    """The centre of every so many cells."""
+    return np.arange(0, end, step, dtype=np.float64) + 0.5
 
 
 def _between(lattice: Floats, step: int, count: int, axis: int) -> Floats:
