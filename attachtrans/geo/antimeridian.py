@@ -47,7 +47,7 @@ def to_lonlat(
     return joined
 
 
-def _unrolled(part: Polygon, crs: object, target: object) -> Polygon:
+def _unrolled(part: Polygon, crs: object, target: object) -> BaseGeometry:
     """Longitudes that run on beyond 180 degrees instead of jumping."""
     outer, winds = _ring(part.exterior, crs, target)
     if winds:
@@ -61,7 +61,11 @@ def _unrolled(part: Polygon, crs: object, target: object) -> Polygon:
             raise CrsError("a polygon with a hole about a pole has no picture in longitudes")
         turns = np.round((outer[0].mean() - ring[0].mean()) / 360.0)
         holes.append(np.stack([ring[0] + 360.0 * turns, ring[1]]).T)
-    return Polygon(outer.T, holes)
+    whole: BaseGeometry = Polygon(outer.T, holes)
+    if not whole.is_valid:
+        # An edge that passes a pole closer than its chord does: the turn about it overlaps.
+        whole = shapely.make_valid(whole, method="structure", keep_collapsed=False)
+    return whole
 
 
 def _ring(ring: LinearRing, crs: object, target: object) -> tuple[Floats, bool]:

@@ -10,7 +10,7 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from attachtrans.errors import CrsError
 from attachtrans.geo.antimeridian import to_lonlat
-from attachtrans.geo.footprint.outline import extent, valid
+from attachtrans.geo.footprint.outline import areas_of, extent, valid
 from attachtrans.geo.frame import horizontal, read_crs, transform
 
 Floats = NDArray[np.float64]
@@ -36,19 +36,29 @@ def reprojected(area: Area, source: CRS, target: object) -> Area:
         return area
     dense, torn = _densified(area, base, flat, _TOLERANCE * extent(area))
     if flat.is_geographic:
-        return to_lonlat(dense, base, flat)
+        return _longitudes(dense, base, flat)
     if not torn:
         return valid(_moved(dense, base, flat))
     geodetic = flat.geodetic_crs
     if geodetic is None:
         raise CrsError(f"{flat.name} is on no earth: it has no datum")
     lonlat = horizontal(geodetic)
-    cut = to_lonlat(dense, base, lonlat)
+    cut = _longitudes(dense, base, lonlat)
     dense, torn = _densified(cut, lonlat, flat, _TOLERANCE * extent(cut))
     # A projection that is torn along the antimeridian has no place for a pole.
     if torn or max(abs(cut.bounds[1]), abs(cut.bounds[3])) >= 90.0:
         raise CrsError(f"the footprint reaches beyond what {flat.name} can show")
     return valid(_moved(dense, lonlat, flat))
+
+
+def _longitudes(area: Area, base: CRS, flat: CRS) -> Area:
+    """Each hole apart, since one about a pole has no ring of its own in longitudes."""
+    parts = shapely.get_parts(area)
+    shape = to_lonlat(MultiPolygon([Polygon(part.exterior) for part in parts]), base, flat)
+    holes = [Polygon(hole) for part in parts for hole in part.interiors]
+    if not holes:
+        return shape
+    return areas_of(shape.difference(to_lonlat(MultiPolygon(holes), base, flat)))
 
 
 def _densified(area: Area, base: CRS, flat: CRS, tolerance: float) -> tuple[Area, bool]:

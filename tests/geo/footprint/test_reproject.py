@@ -48,6 +48,18 @@ def test_at_the_poles_it_reaches_up_to_them(latitude):
     assert area_m2(shape) == pytest.approx(RECTANGLE_M2, rel=1e-3)
 
 
+@pytest.mark.parametrize("heading", range(0, 360, 60))
+def test_a_ring_about_a_pole_and_edges_that_pass_close_to_it(heading):
+    whole = footprint(above((40.0, -89.999), hpr=(heading, 20.0, 10.0)))
+    ring = footprint(above((40.0, -89.999), hpr=(heading, 20.0, 10.0)), near_m=300.0)
+    for made in (whole, ring):
+        assert made.geometry.is_valid
+        assert area_m2(made.geometry) == pytest.approx(made.shape.area, rel=2e-3)
+    assert ring.shape.area < whole.shape.area
+    edge = footprint(above((40.0, 90.0 - 300 * 1000 / 350 / 111_694), hpr=(heading, 0.0, 0.0)))
+    assert edge.geometry.is_valid
+
+
 def test_at_the_pole_no_web_mercator():
     with pytest.raises(CrsError, match="beyond"):
         footprint(above((40.0, 89.999))).to_crs("EPSG:3857")
