@@ -51,7 +51,9 @@ _PRIOR = 1e-12
 _LEAST_DENOMINATOR = 0.05
 """Of the first guess: how small a step may make it anywhere."""
 _GAIN = 1e-8
-"""Of the sum of squares, below which a step is the last one."""
+"""Of the mean of squares, below which a step is the last one."""
+_ENOUGH = 1e-14
+"""Mean of squares, half the image being 1: 1e-4 px in 2000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -231,7 +233,7 @@ def _ratio(aim: Floats, terms: Floats, denominator: Floats) -> tuple[Floats, Flo
 
     The denominator begins as the one given and stays positive where the rays are.
     """
-    guess = denominator @ terms
+    guess = _sum(denominator, terms)
     first = np.linalg.lstsq((terms / guess).T, aim, rcond=1e-14)[0]
     begin = np.concatenate([first, denominator[1:]])
     state = _State.at(begin, begin, terms, aim)
@@ -249,7 +251,7 @@ def _ratio(aim: Floats, terms: Floats, denominator: Floats) -> tuple[Floats, Flo
             break
         gain = state.cost - there.cost
         state, damping = there, max(0.1 * damping, 1e-12)
-        if gain <= _GAIN * state.cost:
+        if gain <= _GAIN * state.cost or state.cost <= _ENOUGH:
             break
     return state.values[:20], np.concatenate([[1.0], state.values[20:]])
 
@@ -264,16 +266,25 @@ class _State(NamedTuple):
 
     @classmethod
     def at(cls, values: Floats, begin: Floats, terms: Floats, aim: Floats) -> _State:
-        over: Floats = 1.0 / (1.0 + values[20:] @ terms[1:])
-        off = (values[:20] @ terms) * over - aim
-        cost = float((off @ off) / len(aim) + _PRIOR * ((values - begin) ** 2).sum())
+        top, under = values[:20], np.concatenate([[1.0], values[20:]])
+        over: Floats = 1.0 / _sum(under, terms)
+        off = _sum(top, terms) * over - aim
+        cost = float((off**2).mean() + _PRIOR * ((values - begin) ** 2).sum())
         return cls(values, off, over, cost)
 
     def equations(self, begin: Floats, terms: Floats) -> tuple[Floats, Floats]:
         """The normal equations' (39, 39) matrix and (39,) right side."""
         count = len(self.off)
-        top = (self.values[:20] @ terms) * self.over**2
+        top = _sum(self.values[:20], terms) * self.over**2
         jacobian = np.concatenate([terms * self.over, -top * terms[1:]])
-        normal: Floats = jacobian @ jacobian.T / count + _PRIOR * np.eye(len(begin))
-        slope: Floats = jacobian @ self.off / count + _PRIOR * (self.values - begin)
+        squares = np.einsum("in,jn->ij", jacobian, jacobian)
+        normal: Floats = squares / count + _PRIOR * np.eye(len(begin))
+        slope: Floats = _sum(self.off, jacobian.T) / count + _PRIOR * (self.values - begin)
         return normal, slope
+
+
+def _sum(factors: Floats, terms: Floats) -> Floats:
+    """(K,) factors of (K, N) terms -> (N,)."""
+    # Here and above not by BLAS: for so few products its threads cost more than they bring.
+    total: Floats = np.einsum("k,kn->n", factors, terms)
+    return total
