@@ -59,6 +59,8 @@ def bench(jobs, tmp_path):
             "peers_python": sys.executable,
             "peer_net": "tiny",
             "others": (),
+            "data": None,
+            "oty": "no-such-program",
             "say": lambda _line: None,
         }
         return jobs.Bench(**(given | changes))
@@ -137,6 +139,109 @@ def test_what_a_tile_costs(jobs, bench, monkeypatch):
     assert run["tile_mb"] >= 1
     assert run["fp32_ms"] > 0
     assert "| small | " in finding.text
+
+
+@pytest.fixture
+def mapping(jobs):
+    """The map jobs; programs run in this process, without its start."""
+    from benchmarks import mapping as found
+
+    def here(command):
+        script, arguments = command[2], command[3:]
+        assert script == found.START
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["attachtrans", *arguments])
+            with pytest.raises(SystemExit) as end:
+                exec(script, {})
+        if end.value.code:
+            raise found.NotHereError("it failed")
+        return {"wall_s": 2.0 + arguments.count("--pattern"), "cpu_s": 1.0, "peak_mb": 1.0}
+
+    return found, here
+
+
+@pytest.mark.parametrize("job", ["ortho", "footprint"])
+def test_surveys_are_mapped(jobs, mapping, bench, monkeypatch, job):
+    found, here = mapping
+    said: list[str] = []
+
+    def run(command):
+        if command[0] == "no-such-program":
+            raise found.NotHereError("it is not installed")
+        return here(command)
+
+    monkeypatch.setattr(found, "program", run)
+    finding = jobs.JOBS[job](bench(say=said.append))
+    (first, *_) = finding.figures.values()
+    assert first.runs[0]["wall_s"] == 3
+    assert "| synthetic, " in finding.text
+    if job == "ortho":
+        assert set(finding.figures) == {"synthetic, attachtrans, 1", "synthetic, attachtrans, 2"}
+        assert any("oty, 2 is left out: it is not installed" in line for line in said)
+    else:
+        assert set(finding.ratios) == {
+            "synthetic, plane: photos/s in the process",
+            "synthetic, model: photos/s in the process",
+        }
+        assert finding.ratios["synthetic, plane: photos/s in the process"] == 1
+
+
+def test_a_photo_costs_what_many_cost_more_than_one(mapping, tmp_path):
+    found, _ = mapping
+    from benchmarks.rounds import Figures
+    from benchmarks.survey import Survey
+
+    survey = Survey(
+        name="s",
+        folder=tmp_path,
+        photos=(tmp_path,) * 5,
+        crs="EPSG:32633",
+        resolution=0.1,
+        pixels=1_000_000,
+    )
+
+    def figures(name, count, seconds):
+        run = {"wall_s": seconds, "cpu_s": 2 * seconds}
+        return {found.key(survey, name, count): Figures(name=name, runs=(run,))}
+
+    raced = figures("attachtrans", 1, 2.0) | figures("attachtrans", 5, 4.0)
+    raced |= figures("oty", 1, 3.0) | figures("oty", 5, 11.0)
+    ratios = found.compared(raced, survey, 5)
+    assert ratios["s, in process, wall: ours / oty"] == pytest.approx(0.5 / 2.0)
+    assert ratios["s, whole process, CPU: ours / oty"] == pytest.approx(4.0 / 11.0)
+
+
+def test_orthos_are_compared_where_both_have_pixels(mapping, tmp_path):
+    found, _ = mapping
+    import numpy as np
+    from benchmarks.survey import write
+    from rasterio import Affine
+
+    values = np.random.default_rng(0).integers(0, 200, (3, 40, 50), np.uint8)
+    for name, file, first, more in (("a", "f00.tif", 0, 2), ("b", "f00_ORTHO.tif", 3, 0)):
+        (tmp_path / name).mkdir()
+        write(
+            tmp_path / name / file,
+            values[:, first:, first:] + np.uint8(more),
+            crs="EPSG:32633",
+            transform=Affine(0.5, 0, 100 + first * 0.5, 0, -0.5, 200 - first * 0.5),
+        )
+    alike = found.same(tmp_path / "a", tmp_path / "b")
+    assert alike["median difference of grey levels"] == 2
+    assert alike["least correlation"] == pytest.approx(1)
+    assert alike["share of oty's pixels that ours has"] == 1
+
+
+def test_programs_are_timed_and_what_fails_says_why(jobs):
+    from benchmarks.rounds import NotHereError, program
+
+    run = program([sys.executable, "-c", "sum(range(10**6))"])
+    assert 0 < run["cpu_s"] < 60
+    assert run["peak_mb"] > 1
+    with pytest.raises(NotHereError, match="boom"):
+        program([sys.executable, "-c", "raise SystemExit('boom')"])
+    with pytest.raises(NotHereError, match="no-such-program"):
+        program(["no-such-program"])
 
 
 LISTINGS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 import rasterio
 from fixture_parts.scenes import SCENES
-from rasterio.transform import from_origin
+from rasterio import Affine
+from rasterio.errors import NotGeoreferencedWarning
 
 from benchmarks.inputs import scene, size_of
 
@@ -79,7 +81,7 @@ def synthetic(folder: Path, count: int, megapixels: float) -> Survey:
     side = int(2 * REACH_M / CELL_M)
     x, y = np.meshgrid(np.arange(side) * CELL_M, np.arange(side) * CELL_M)
     hills = 60 + 12 * np.sin(x / 90) * np.cos(y / 70) + 3 * np.sin(x / 11 + y / 17)
-    transform = from_origin(EAST - REACH_M, NORTH + REACH_M, CELL_M, CELL_M)
+    transform = Affine(CELL_M, 0, EAST - REACH_M, 0, -CELL_M, NORTH + REACH_M)
     write(folder / "dem.tif", hills[None].astype(np.float32), crs=UTM, transform=transform)
     camera = {"type": "brown", "im_size": [width, height], "focal_len": FOCAL, **BROWN}
     write_camera(folder / "camera.yaml", camera)
@@ -128,8 +130,7 @@ def real(folder: Path, data: Path, count: int, name: str) -> Survey:
 
 def odm_camera(sfm: Mapping[str, Any], image: Path) -> dict[str, Any]:
     """OpenSfM's brown camera in orthority's words: both count in units of the longer side."""
-    with rasterio.open(image) as opened:
-        size = [opened.width, opened.height]
+    size = list(size_in(image))
     return {
         "type": "brown",
         "im_size": size,
@@ -143,24 +144,33 @@ def odm_camera(sfm: Mapping[str, Any], image: Path) -> dict[str, Any]:
 def found(name: str, folder: Path, crs: str, resolution: float) -> Survey:
     """The survey in a folder."""
     photos = tuple(sorted((folder / "photos").iterdir()))
-    with rasterio.open(photos[0]) as opened:
-        pixels = opened.width * opened.height
+    width, height = size_in(photos[0])
     return Survey(
         name=name,
         folder=folder,
         photos=photos,
         crs=crs,
         resolution=float(f"{resolution:.1e}"),
-        pixels=pixels,
+        pixels=width * height,
     )
+
+
+def size_in(photo: Path) -> tuple[int, int]:
+    """(width, height) of a photo."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # photos are not
+        with rasterio.open(photo) as opened:
+            return opened.width, opened.height
 
 
 def write(path: Path, array: np.ndarray, **profile: Any) -> None:
     """A GeoTIFF of an array (bands, height, width)."""
     bands, height, width = array.shape
     shape = {"count": bands, "height": height, "width": width, "dtype": array.dtype.name}
-    with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as out:
-        out.write(array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as out:
+            out.write(array)
 
 
 def write_camera(path: Path, camera: Mapping[str, Any]) -> None:
