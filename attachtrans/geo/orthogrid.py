@@ -27,8 +27,9 @@ _LINES = 97
 """Columns, and rows, of the lattice over an image on which its ground is looked for."""
 _EDGE = 512
 """Points per edge of an image."""
-_HALVINGS = 24
-"""Until the last pixel of ground before the sky is known to a millionth of a lattice cell."""
+_PARTS, _ROUNDS = 16, 5
+"""Parts of a span that are looked at together, and how often: until the last pixel of ground before
+the sky is known to a millionth of a lattice cell. A few rays take as long as one."""
 _MOST_PX = 1 << 40
 """More pixels than anybody wants: a resolution in the wrong unit."""
 
@@ -151,10 +152,15 @@ def _last_ground(georef: Georef, lattice: Floats, ground: Flags) -> Floats:
             ends = ground[on] & ~ground[off]
             pairs.append(np.stack([lattice[:, *on][:, ends], lattice[:, *off][:, ends]]))
     last, beyond = np.concatenate(pairs, axis=2)
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (last + beyond)
-        shows = np.isfinite(georef.pixel_to_map(middle)[0])
-        last, beyond = np.where(shows, middle, last), np.where(shows, beyond, middle)
+    shares = (np.arange(1, _PARTS) / _PARTS)[:, None]
+    for _ in range(_ROUNDS):
+        span = beyond - last
+        between = last[:, None] + shares * span[:, None]
+        found = georef.pixel_to_map(between.reshape(2, -1))[0].reshape(_PARTS - 1, -1)
+        # How many places from the start show ground without a gap.
+        shown = np.logical_and.accumulate(np.isfinite(found)).sum(axis=0)
+        last = last + span * (shown / _PARTS)
+        beyond = last + span / _PARTS
     return np.array(last)
 
 
