@@ -87,7 +87,14 @@ class PoseSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return {
+            "photos": self.photos,
+            "sources": dict(self.sources),
+            "assumed": dict(self.assumed),
+            "lacking": dict(self.lacking),
+            "warnings": self.warnings,
+            "problems": self.problems,
+        }
 
 
 def pose_facts(photos: PhotoSource, placing: Placing, summary: PoseSummary) -> Iterator[PoseFacts]:

@@ -79,7 +79,7 @@ def test_it_is_a_job_of_its_own(fixture_copy: Copy, tmp_path: Path) -> None:
 
     def fingerprint(**options: object) -> str:
         plan = plan_translation(gpkg, model, tmp_path / "o.gpkg", **options)  # type: ignore[arg-type]
-        return plan.model.fingerprint
+        return plan.job.model.fingerprint
 
     one, other = "arcgis-2.4.4", "arcgis-2.4.2"
     jobs = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from attachtrans.image import EncodeOptions, Limits, decode, probe
+from attachtrans.image import EncodeOptions, Limits, decode
 from attachtrans.models.translator import TranslatorSpec
 from attachtrans.tool.fitting import Fitting
 
@@ -15,9 +15,9 @@ def objection(array, in_range):
     target = io.BytesIO()
     tifffile.imwrite(target, array, photometric="minisblack", metadata=None)
     spec = TranslatorSpec(in_bands=1, out_bands=1, in_range=in_range, out_range=in_range)
-    fitting = Fitting(spec=spec, overwrite=True, map_space=False, asked=EncodeOptions())
+    fitting = Fitting(spec=spec, overwrite=True, asked=EncodeOptions())
     data = target.getvalue()
-    return fitting.objection(decode(data, Limits()), probe(data))
+    return fitting.objection(decode(data, Limits()))
 
 
 @pytest.mark.parametrize(("low", "high"), [(148.5, 781.3), (-40.0, 0.5), (0.0, 255.0)])

@@ -178,7 +178,7 @@ def test_a_project_folder_is_warned_of(fixture_copy: Copy, model: Path) -> None:
     gpkg = geopackage_in(fixture_copy("mergin"))
     plan = plan_translation(gpkg, model, overwrite_attachments=True, dry_run=True)
     assert any("--work-dir" in note for note in plan.notes)
-    plan.photos.close()
+    plan.job.photos.close()
 
 
 def test_a_work_folder_takes_journal_and_backup(
