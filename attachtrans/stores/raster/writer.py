@@ -279,7 +279,8 @@ class RasterWriter:
         from rasterio.enums import Resampling
 
         kind = Resampling.average if self.options.smooth else Resampling.nearest
-        with rasterio.open(self._partial, "r+") as dataset:
+        # Overviews do not take over the level that the file was begun with.
+        with rasterio.Env(ZLEVEL_OVERVIEW="1"), rasterio.open(self._partial, "r+") as dataset:
             dataset.build_overviews(factors, kind)
 
     def _make_cog(self) -> None:
