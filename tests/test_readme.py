@@ -44,9 +44,10 @@ def test_python_in_the_readme_is_python(block):
     compile(block, "README.md", "exec")
 
 
-@pytest.mark.parametrize("command", ["translate", "extract"])
+@pytest.mark.parametrize("command", ["translate", "extract", "footprint", "ortho", "pose fit"])
 def test_every_option_is_in_the_readme(command):
-    for option in cli.commands[command].params:
+    group, _, name = command.rpartition(" ")
+    for option in (cli.commands[group] if group else cli).commands[name].params:
         names = [name for name in option.opts if name.startswith("--")]
         assert not names or any(name in README for name in names), names
 
