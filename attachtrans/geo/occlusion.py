@@ -251,7 +251,7 @@ def _meet(
     """
     last = samples.shape[1] - 1
     some = slice(*np.searchsorted(fan.slopes, np.array([-col, last - col]) / ahead[-1]))
-    place = np.clip(col + fan.slopes[some] * ahead, 0.0, last)
+    place = np.minimum(np.maximum(col + fan.slopes[some] * ahead, 0.0), last)
     left = np.minimum(place.astype(np.intp), last - 1)
     place -= left
     left += np.arange(0, samples.size, last + 1)[:, None]
@@ -277,7 +277,7 @@ def _settle(
         return
     slopes = (np.arange(begin, end) - col) / ahead
     ray = (slopes - fan.slopes[0]) / fan.step
-    lower = np.clip(ray.astype(np.intp), 0, fan.slopes.size - 2)
+    lower = np.minimum(np.maximum(ray.astype(np.intp), 0), fan.slopes.size - 2)
     slope = steepest[lower]
     slope += (steepest[lower + 1] - slope) * (ray - lower)
     along = quarter.linear[:, :1] * slopes + quarter.linear[:, 1:]

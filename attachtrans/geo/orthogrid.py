@@ -23,9 +23,11 @@ Flags = NDArray[np.bool_]
 Bounds = tuple[float, float, float, float]
 """(left, bottom, right, top)"""
 
-_LINES = 97
+_LINES = 65
 """Columns, and rows, of the lattice over an image on which its ground is looked for."""
-_EDGE = 512
+_SAMPLES = 33
+"""Columns, and rows, of pixels that are measured."""
+_EDGE = 256
 """Points per edge of an image."""
 _PARTS, _ROUNDS = 16, 5
 """Parts of a span that are looked at together, and how often: until the last pixel of ground before
@@ -66,7 +68,7 @@ def ortho_grid(
     if not (np.isfinite(resolution) and resolution > 0.0):
         raise ArgumentError(f"resolution is a positive number of map units, not {resolution}")
     if bounds is None:
-        bounds = _union([_shown(one, target) for one in images])
+        bounds = _union([_shown(one, target) for one in images], target)
     left, bottom, right, top = _snapped(bounds, resolution) if snap else bounds
     if not (np.isfinite(bounds).all() and left < right and bottom < top):
         raise ArgumentError(f"bounds are (left, bottom, right, top), not {bounds}")
@@ -91,7 +93,9 @@ def ground_resolution(georef: Georef, crs: CRS) -> float:
         HorizonError: no ground is shown.
     """
     width, height = georef.size
-    cols, rows = (np.linspace(0.0, length - 1.0, min(_LINES, length)) for length in (width, height))
+    cols, rows = (
+        np.linspace(0.0, length - 1.0, min(_SAMPLES, length)) for length in (width, height)
+    )
     first = np.stack([np.tile(cols, rows.size), np.repeat(rows, cols.size)])
     steps = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     found = _on_map(georef, crs, (first[:, None] + steps[:, :, None]).reshape(2, -1))
@@ -112,7 +116,12 @@ _NOTHING = (
 
 def _on_map(georef: Georef, crs: CRS, pixels: Floats) -> Floats:
     """(2, N) pixels in a CRS; longitudes run on beyond 180 degrees instead of jumping."""
-    found = transform(horizontal(georef.crs), crs, georef.pixel_to_map(pixels))
+    return _moved(georef, crs, georef.pixel_to_map(pixels))
+
+
+def _moved(georef: Georef, crs: CRS, places: Floats) -> Floats:
+    """(2, N) places of an image likewise."""
+    found = transform(horizontal(georef.crs), crs, places)
     if crs.is_geographic and np.isfinite(found[0]).any():
         start = found[0, np.isfinite(found[0])][0]
         found[0] = start + (found[0] - start + 180.0) % 360.0 - 180.0
@@ -131,9 +140,11 @@ def _shown(georef: Georef, crs: CRS) -> Bounds:
     edges = np.concatenate([[along, zero], [along, one], [zero, along], [one, along]], axis=1)
     lines = np.linspace(0.0, 1.0, _LINES)
     lattice = np.stack(np.meshgrid(lines, lines)) * size[:, :, None]
-    ground = np.isfinite(georef.pixel_to_map(lattice.reshape(2, -1))[0]).reshape(_LINES, _LINES)
-    pixels = [edges * size, lattice.reshape(2, -1), _last_ground(georef, lattice, ground)]
-    found = _on_map(georef, crs, np.concatenate(pixels, axis=1))
+    pixels = np.concatenate([lattice.reshape(2, -1), edges * size], axis=1)
+    places = georef.pixel_to_map(pixels)
+    ground = np.isfinite(places[0, : _LINES**2]).reshape(_LINES, _LINES)
+    ends = georef.pixel_to_map(_last_ground(georef, lattice, ground))
+    found = _moved(georef, crs, np.concatenate([places, ends], axis=1))
     found = found[:, np.isfinite(found[0])]
     if not found.size:
         raise HorizonError(_NOTHING)
@@ -164,8 +175,12 @@ def _last_ground(georef: Georef, lattice: Floats, ground: Flags) -> Floats:
     return np.array(last)
 
 
-def _union(bounds: list[Bounds]) -> Bounds:
+def _union(bounds: list[Bounds], crs: CRS) -> Bounds:
     sides = np.array(bounds)
+    if crs.is_geographic:
+        # All on the side of the antimeridian on which the first one is.
+        turns = np.round((sides[:, 0] - sides[0, 0]) / 360.0)
+        sides[:, ::2] -= 360.0 * turns[:, None]
     left, bottom = sides[:, :2].min(axis=0)
     right, top = sides[:, 2:].max(axis=0)
     return float(left), float(bottom), float(right), float(top)

@@ -143,11 +143,17 @@ def test_a_grid_of_a_grid_is_that_grid():
 
 def test_across_the_antimeridian_longitudes_run_on():
     crs = CRS.from_epsg(32601)
-    place = transform(4326, crs, np.array([[-179.9999], [10.0]]))[:, 0]
-    view = nadir()
-    eye = view.camera.posed(view.camera.rotation, (*place, 300.0))
-    grid = ortho_grid(CameraView(eye, FlatGround(200.0), crs), crs=4326)
-    assert max(grid.size) < 1000
+    views = []
+    for longitude in (-179.9999, 179.9999):
+        place = transform(4326, crs, np.array([[longitude], [10.0]]))[:, 0]
+        eye = nadir().camera.posed(nadir().camera.rotation, (*place, 300.0))
+        views.append(CameraView(eye, FlatGround(200.0), crs))
+    one, both = ortho_grid(views[0], crs=4326), ortho_grid(views, crs=4326)
+    assert max(one.size) < 1000
+    assert max(both.size) < 1000
+    for view in views:
+        _, mask = rectify(np.ones((1, 300, 400), np.uint8), view, both)
+        assert (mask > 0).mean() > 0.5
 
 
 def test_errors_say_what_is_wrong():

@@ -182,7 +182,7 @@ def test_g6_cameras_with_a_horizon(shared, name):
 @pytest.mark.parametrize("pitch", [10.0, 25.0])
 def test_checkerboard_corners_of_a_rendered_photo(pitch):
     """The bar of 0.05 pixels of the ortho, on a photo that was rendered by following rays."""
-    view = scene.view(eye=scene.camera((256, 192), pitch=pitch))
+    view = scene.view(eye=scene.camera((320, 240), pitch=pitch))
     side, resolution = 16.0, 0.5
     picture = scene.photo(view, lambda xy: 40.0 + 160.0 * scene.checkers(xy, side), 2)
     low = np.floor((scene.CENTRE - 90.0) / side) * side
@@ -488,7 +488,7 @@ def test_wide_lenses_and_panoramas():
         assert seen.mean() > 0.3
         assert mask.ravel()[seen].all()
         assert not mask.ravel()[~near].any()
-        assert np.abs(values.reshape(2, -1) - expected)[:, seen].max() < 0.02
+        assert np.abs(values.reshape(2, -1) - expected)[:, seen].max() < 0.05
 
 
 def test_tiny_photos_are_found_between_the_nodes():

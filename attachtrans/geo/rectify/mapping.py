@@ -29,10 +29,12 @@ Singles = NDArray[np.float32]
 Ints = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
-TOLERANCE_PX = 0.01
+TOLERANCE_PX = 0.02
 _TOLERANCE_CELLS = 1e-3
 _LEAST_RELIEF_M = 1e-3
 """Half the range of heights for which a block is computed."""
+_BESIDE_PX = 4.0
+"""How far from the image blocks are surely beside it, as long as they are bent less than that."""
 _SPARSE = 8
 """Every so many pixels the width of one is taken."""
 _EDGE = 33
@@ -130,7 +132,8 @@ class Mapping:
         )
         places = self.located(corners, lattice.NODES_PX)
         with np.errstate(invalid="ignore"):
-            some = np.flatnonzero(~self.way.unseen(places, self.limits))
+            low, high = (np.full(count, limit) for limit in self.limits)
+            some = np.flatnonzero(~self.way.unseen(places, low, high))
         if some.size:
             blocks = _Blocks(corners[:, some], places[:, some])
             rough = some[~self._smoothly(blocks, some, placed)]
@@ -185,10 +188,20 @@ class Mapping:
             powers[:, :, 0] -= base[:, :, None]
             off = _polynomial(lattice.spread(powers), ground.relative[smooth])
             seen = self._inside(off, base) & ~ground.hidden[smooth]
-            off[:, ~seen] = 0.0
+            np.copyto(off, np.float32(0.0), where=~seen)
             placed.base[:, which], placed.off[:, which], placed.seen[which] = base, off, seen
-        done: Flags = smooth | ~np.isfinite(ground.middle)
+        low, high = ground.levels(np.array([-1.0, 1.0])).T
+        with np.errstate(invalid="ignore"):
+            unseen = self.way.unseen(blocks.places, low, high) | self._beside(nodes, error)
+        done: Flags = smooth | (ground.even & unseen) | ~np.isfinite(ground.middle)
         return done
+
+    def _beside(self, nodes: Floats, error: Floats) -> Flags:
+        """(n,) blocks with nodes (2, n, levels, 25) that lie beside the image."""
+        margin = _BESIDE_PX + 8.0 * error
+        low, high = nodes.min(axis=(2, 3)) - margin, nodes.max(axis=(2, 3)) + margin
+        beside: Flags = ((high < 0.0) | (low > np.array(self.georef.size)[:, None])).any(axis=0)
+        return beside & (error < _BESIDE_PX)
 
     def _ground(self, nodes: Floats, tests: Floats) -> _Ground:
         """Of n blocks with nodes at (2, n, 25) and tests at (2, n, 16)."""
@@ -287,15 +300,18 @@ def _box(way: Way, grid: Grid, dem: DemGround) -> Box:
         np.stack([one[:, :-1, :-1], one[:, 1:, :-1], one[:, :-1, 1:], one[:, 1:, 1:]], axis=-1)
         for one in meshes
     )
-    limits = dem.surface.lowest, dem.surface.highest
-    seen = ~way.unseen(place.reshape(2, -1, 4), limits)
+    regions = place.reshape(2, -1, 4)
+    low, high = (
+        np.full(regions.shape[1], limit) for limit in (dem.surface.lowest, dem.surface.highest)
+    )
+    seen = ~way.unseen(regions, low, high)
     some = cells.reshape(2, -1, 4)[:, seen].reshape(2, -1)
     if not some.size:
         return Box(0, 0, 2, 2)
-    low = np.floor(some.min(axis=1)).astype(np.intp) - _SPREAD_CELLS
-    high = np.ceil(some.max(axis=1)).astype(np.intp) + _SPREAD_CELLS
-    left, top = (int(value) for value in np.clip(low, 0, [across - 1, down - 1]))
+    first = np.floor(some.min(axis=1)).astype(np.intp) - _SPREAD_CELLS
+    behind = np.ceil(some.max(axis=1)).astype(np.intp) + _SPREAD_CELLS
+    left, top = (int(value) for value in np.clip(first, 0, [across - 1, down - 1]))
     right, bottom = (
-        int(value) for value in np.clip(high, [left + 2, top + 2], [across + 1, down + 1])
+        int(value) for value in np.clip(behind, [left + 2, top + 2], [across + 1, down + 1])
     )
     return Box(left, top, right, bottom)

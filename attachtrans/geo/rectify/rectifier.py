@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
@@ -22,6 +24,8 @@ Mask = NDArray[np.uint8]
 BLOCKS = 8
 """Blocks per side that are computed at a time: some tens of megabytes."""
 VALID = np.uint8(255)
+_STRIP = BLOCKS * lattice.SIDE
+"""Rows of the output that one thread does at a time."""
 
 
 class Readable(Protocol):
@@ -132,6 +136,7 @@ def rectify(
     Raises:
         ArgumentError: see `Rectifier`; an array of another size than the georeference's.
     """
+    read = _reader(image, georef)
     rectifier = Rectifier(
         georef=georef,
         grid=grid,
@@ -140,8 +145,21 @@ def rectify(
         antialias=antialias,
         nodata=nodata,
     )
-    whole = Window(col=0, row=0, width=grid.size.width, height=grid.size.height)
-    return rectifier.window(whole, _reader(image, georef))
+    width, height = grid.size
+    strips = [
+        Window(col=0, row=row, width=width, height=min(_STRIP, height - row))
+        for row in range(0, height, _STRIP)
+    ]
+    # Arrays may be read by several threads at once; of other images nothing is known.
+    threads = min(len(strips), os.cpu_count() or 1) if isinstance(image, np.ndarray) else 1
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(lambda strip: rectifier.window(strip, read), strips))
+    if len(parts) == 1:
+        return parts[0]
+    return (
+        np.concatenate([values for values, _ in parts], axis=1),
+        np.concatenate([mask for _, mask in parts]),
+    )
 
 
 def _reader(image: Pixels | Readable, georef: Georef) -> Read:
@@ -156,7 +174,9 @@ def _reader(image: Pixels | Readable, georef: Georef) -> Read:
             "georef.resized(size)"
         )
     # Laid out once as windows of it are needed, instead of once for each window.
-    packed = np.ascontiguousarray(np.moveaxis(bands, 0, -1))
+    packed = np.empty((height, width, len(bands)), dtype=bands.dtype)
+    for number, band in enumerate(bands):
+        packed[..., number] = band
     return lambda window: np.moveaxis(packed[window.slices], -1, 0)
 
 

@@ -55,8 +55,9 @@ class Relief:
         stride = across + 1
         index += row * stride
         height = _bilinear(self.dem.surface.heights, index, u, v, stride, self.datum)
-        outside = _outside(i, base[0], across) | _outside(j, base[1], down)
-        height[outside] = np.nan
+        low, high = cells.min(axis=(1, 2)), cells.max(axis=(1, 2))
+        if (low < 1.0).any() or (high > np.array([across, down]) - 1.0).any():
+            height[_outside(i, base[0], across) | _outside(j, base[1], down)] = np.nan
         if self.horizon is None:
             return height, np.zeros(height.shape, dtype=np.bool_)
         return height, self._hidden(index - row * stride, row, u, v)
@@ -86,8 +87,11 @@ class Relief:
 def _split(places: NDArray[np.floating], base: Ints | int, patches: int) -> tuple[Ints, Singles]:
     """Patches (whole numbers, within the model) and the places on them, from 0 to 1."""
     whole = np.floor(places)
-    patch = np.clip(whole.astype(np.intp) + base, 0, patches - 1)
-    inner = places - (patch - base).astype(places.dtype)
+    first = np.asarray(-base, dtype=whole.dtype)
+    np.minimum(np.maximum(whole, first, out=whole), first + (patches - 1), out=whole)
+    inner = places - whole
+    patch = whole.astype(np.intp)
+    patch += base
     return patch, inner
 
 

@@ -73,7 +73,7 @@ class Sampler(NamedTuple):
         for level in np.unique(levels[:, seen.any(axis=(1, 2))], axis=1).T:
             which = np.flatnonzero((levels == level[:, None]).all(axis=0) & seen.any(axis=(1, 2)))
             found, known = self._looked_up(self._targets(placed, which, level), read, level)
-            found[~known] = self._fill
+            np.copyto(found, found.dtype.type(self._fill), where=~known[..., None])
             if values is None:
                 values = np.full((*seen.shape, found.shape[-1]), self._fill, dtype=found.dtype)
             values[which], seen[which] = found, known

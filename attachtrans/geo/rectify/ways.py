@@ -57,12 +57,13 @@ class Way(Protocol):
         """
         ...
 
-    def unseen(self, place: Floats, z: tuple[float, float], /) -> Flags:
+    def unseen(self, place: Floats, low: Floats, high: Floats, /) -> Flags:
         """Whether nothing can be seen of what lies among places, between two heights.
 
         Args:
             place: (2, N, K) K places on the border and in the inside of each of N regions.
-            z: (lowest, highest).
+            low: (N,) lowest height of each.
+            high: (N,) highest.
 
         Returns:
             (N,) true where that is sure.
@@ -144,10 +145,10 @@ class CameraWay:
             return self.view.far_m
         return min(self.view.far_m, horizon_m(float(height), ground.earth_radius_m))
 
-    def unseen(self, place: Floats, z: tuple[float, float], /) -> Flags:
+    def unseen(self, place: Floats, low: Floats, high: Floats, /) -> Flags:
         eye = self.view.eye.position
-        low, high = (self._apparent(place, height) for height in z)
-        points = np.concatenate([low, high], axis=-1) - eye[:, None, None]
+        ends = [self._apparent(place, height) for height in (low, high)]
+        points = np.concatenate(ends, axis=-1) - eye[:, None, None]
         middle = 0.5 * (points.min(axis=-1) + points.max(axis=-1))
         radius = np.linalg.norm(points - middle[:, :, None], axis=0).max(axis=-1)
         away = np.linalg.norm(middle, axis=0)
@@ -158,10 +159,9 @@ class CameraWay:
             unseen: Flags = aside | (np.hypot(*middle[:2]) - radius > self._far_m)
             return unseen
 
-    def _apparent(self, place: Floats, z: float) -> Floats:
-        """(3, N, K) of places (2, N, K) at a height."""
-        flat = place.reshape(2, -1)
-        points = np.stack([*flat, np.full(flat.shape[1], z)])
+    def _apparent(self, place: Floats, z: Floats) -> Floats:
+        """(3, N, K) of places (2, N, K) at heights (N,)."""
+        points = np.stack([*place.reshape(2, -1), np.repeat(z, place.shape[2])])
         return self.view.surface.apparent(self.view.eye.position, points).reshape(
             3, *place.shape[1:]
         )
@@ -198,7 +198,7 @@ class RpcWay:
     def pixels(self, place: Floats, z: Floats, /) -> Floats:
         return self.rpc.see(np.stack([*place, z]))
 
-    def unseen(self, place: Floats, _z: tuple[float, float], /) -> Flags:
+    def unseen(self, place: Floats, _low: Floats, _high: Floats, /) -> Flags:
         return np.zeros(place.shape[1], dtype=np.bool_)
 
     def distance_m(self, place: Floats, _z: float, /) -> Floats:
@@ -223,7 +223,7 @@ class PlainWay:
     def pixels(self, place: Floats, _z: Floats, /) -> Floats:
         return self.georef.map_to_pixel(place)
 
-    def unseen(self, place: Floats, _z: tuple[float, float], /) -> Flags:
+    def unseen(self, place: Floats, _low: Floats, _high: Floats, /) -> Flags:
         return np.zeros(place.shape[1], dtype=np.bool_)
 
     def distance_m(self, place: Floats, _z: float, /) -> Floats:
