@@ -16,7 +16,8 @@ from attachtrans.geo.ground import EARTH_RADIUS_M, DemGround, FlatGround, horizo
 from attachtrans.geo.occlusion import hidden
 from attachtrans.geo.rectify import Rectifier, rectify
 from attachtrans.geo.rotation import pose_matrix
-from attachtrans.geo.view import CameraView, Gcps, Grid
+from attachtrans.geo.rpcmodel import RpcModel
+from attachtrans.geo.view import CameraView, Gcps, Grid, Rpc
 from attachtrans.types import Size, Window
 from tests.geo import scene
 from tests.geo.test_real import COAST, FRAMES, coast, frame
@@ -538,6 +539,26 @@ def test_control_points_place_an_image():
     within = mask > 0
     assert within.mean() > 0.95
     assert np.abs(values[0].astype(int) - image[0])[within].max() <= 1
+
+
+def test_a_scene_with_an_rpc_is_placed_on_its_elevation_model(shared):
+    path = shared / "data" / "geo" / "orthority" / "tests" / "data" / "rpc" / "qb2_basic1b.tif"
+    with rasterio.open(path) as dataset:
+        model, size = RpcModel.from_attributes(dataset.rpcs), Size(*dataset.shape[::-1])
+    utm = CRS.from_epsg(32735)
+    middle = transform(WGS84, utm, [[model.long_off], [model.lat_off]])[:, 0]
+    heights = scene.relief((300, 300), height=model.height_off, amplitude=30.0, walls=40.0)
+    ground = scene.dem(heights, cell_m=60.0, centre=middle)
+    view = Rpc(model, size, ground, utm)
+    for crs, code, resolution in ((utm, 32735, 25.0), (WGS84, 4326, 2.5e-4)):
+        centre = transform(WGS84, code, [[model.long_off], [model.lat_off]])[:, 0]
+        grid = over(centre, resolution, size=(150, 160), crs=crs)
+        expected = view.map_to_pixel(transform(crs, utm, centres(grid)))
+        values, mask = rectify(coordinates(size), view, grid, antialias=False)
+        within = inside(expected, size, 4.0)
+        assert within.any()
+        assert mask.ravel()[within].all()
+        assert np.abs(values.reshape(2, -1) - expected)[:, within].max() < 0.05
 
 
 def test_readers_and_arrays_are_the_same():
