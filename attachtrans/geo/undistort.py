@@ -81,7 +81,9 @@ def undistorted_image(image: Pixels, view: CameraView) -> tuple[Pixels, CameraVi
     """
     straight = replace(view, camera=undistorted(view.camera))
     grid = Grid((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), straight.size, _DUMMY)
-    array, _ = rectify(image, _Redrawn(bent=view.camera, straight=straight.camera), grid)
+    array, _ = rectify(
+        image, _Redrawn(bent=view.camera, straight=straight.camera), grid, interpolation="cubic"
+    )
     return array, straight
 
 

@@ -22,6 +22,9 @@ from attachtrans.types import Size, Window
 from tests.geo import scene
 from tests.geo.test_real import COAST, FRAMES, coast, frame
 
+FINE = {"interpolation": "cubic", "antialias": True}
+"""As orthos for the eye are made."""
+
 WGS84 = CRS.from_epsg(4326)
 
 
@@ -76,7 +79,7 @@ def test_pixels_are_where_the_exact_way_puts_them(name):
     """The coordinate image comes out as the coordinates: mapping and interpolation in one."""
     view, grid = scene.view(), GRIDS[name]
     expected = view.map_to_pixel(transform(grid.crs, scene.UTM, centres(grid)))
-    values, mask = rectify(coordinates(view.size), view, grid)
+    values, mask = rectify(coordinates(view.size), view, grid, **FINE)
     # Means over several pixels bend coordinates where the image ends.
     width = 16.0 if name == "coarse" else 1.0
     within = inside(expected, view.size, 8.0 * width)
@@ -218,7 +221,7 @@ def test_the_ortho_of_a_rendered_photo_is_the_pattern():
 
     picture = scene.photo(view, waves, 2)
     grid = over(size=(300, 280), turn=-0.3)
-    values, mask = rectify(np.nan_to_num(picture)[None], view, grid)
+    values, mask = rectify(np.nan_to_num(picture)[None], view, grid, **FINE)
     valid = cv2.erode(mask, np.ones((9, 9), np.uint8)).ravel() > 0
     assert valid.mean() > 0.5
     off = values.reshape(-1) - waves(centres(grid))
@@ -342,8 +345,8 @@ def test_values_are_clipped_and_never_wrap():
     for dtype in (np.uint8, np.int8, np.uint16, np.uint32):
         limits = np.iinfo(dtype)
         image = np.where(board, limits.max, limits.min).astype(dtype)[None]
-        values, mask = rectify(image, view, grid)
-        reference, _ = rectify(board[None].astype(np.float64), view, grid)
+        values, mask = rectify(image, view, grid, **FINE)
+        reference, _ = rectify(board[None].astype(np.float64), view, grid, **FINE)
         bright = (reference > 1.0) & (mask > 0)
         assert bright.any()
         assert (values[bright] > 0.99 * limits.max).all()
@@ -384,8 +387,8 @@ def test_an_output_pixel_is_the_mean_of_what_it_covers(resolution):
         scene.CENTRE + np.array([-35.0, -55.0]), resolution, size=(int(100 / resolution),) * 2
     )
     covered = (resolution * 0.85 * 640 / 120.0) ** 2
-    smooth, _ = rectify(noise, view, grid)
-    sharp, _ = rectify(noise, view, grid, antialias=False)
+    smooth, _ = rectify(noise, view, grid, **FINE)
+    sharp, _ = rectify(noise, view, grid, interpolation="cubic")
     assert sharp.std() > 0.6
     assert smooth.std() < 1.9 / np.sqrt(covered)
 
@@ -396,7 +399,7 @@ def test_what_is_wide_one_way_only_is_smoothed_that_way_only():
     stripes = np.zeros((2, 200, 300), dtype=np.float32)
     stripes[0, ::2], stripes[1, :, ::2] = 1.0, 1.0
     grid = over(scene.CENTRE + np.array([40.0, 0.0]), 1.0, size=(20, 20))
-    values, mask = rectify(stripes, view, grid)
+    values, mask = rectify(stripes, view, grid, **FINE)
     assert (mask > 0).all()
     assert values[0].std() > 0.3
     assert values[1].std() < 0.05
@@ -422,7 +425,7 @@ def whole(view, **options):
     width, height = view.size
     image = np.random.default_rng(3).integers(0, 255, (3, height, width), dtype=np.uint8)
     rectifier = Rectifier(georef=view, grid=over(), **options)
-    return rectifier, image, rectify(image, view, over(), **options)
+    return rectifier, image, rectify(image, view, over(), **FINE, **options)
 
 
 WHOLE = {

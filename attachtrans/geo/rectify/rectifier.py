@@ -114,11 +114,14 @@ def rectify(
     grid: Grid,
     *,
     occlusion: bool = False,
-    interpolation: Interpolation = "cubic",
-    antialias: bool = True,
+    interpolation: Interpolation = "linear",
+    antialias: bool = False,
     nodata: float | None = None,
 ) -> tuple[Pixels, Mask]:
     """An image on an output grid, whole.
+
+    By default each pixel is one bilinear look into the image, which is what others can compute as
+    well; orthos for the eye are better with "cubic" and antialias, as those of `Rectifier` are.
 
     Args:
         image: (bands, height, width) or (height, width), or anything with `read(window)`.

@@ -95,7 +95,12 @@ class PhotoSight:
         try:
             grid = self.placer.products.grid(self.seen)
             array, mask = rectify(
-                pixels, self.seen.view, grid, occlusion=self.placer.placing.occlusion
+                pixels,
+                self.seen.view,
+                grid,
+                occlusion=self.placer.placing.occlusion,
+                interpolation="cubic",
+                antialias=True,
             )
         except GeorefError as error:
             return replace(self, problem=str(error))
