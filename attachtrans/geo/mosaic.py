@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from attachtrans.errors import ArgumentError, ImageError
 from attachtrans.geo.rectify import Interpolation, Rectifier, lattice
-from attachtrans.geo.rectify.mapping import Mapping
+from attachtrans.geo.rectify.mapping import Mapping, Placed
 from attachtrans.geo.rectify.picture import Read
 from attachtrans.geo.rectify.rectifier import BLOCKS, VALID, check_window
 from attachtrans.geo.view import CameraView, Georef, Grid
@@ -53,6 +53,9 @@ class Mosaic:
     seam           nearest: the image whose camera is nearest; sharpest: the image that has most
                    pixels there
     occlusion, interpolation, antialias, nodata   see `Rectifier`
+    level_m        height, instead of the mean one of each image's ground, that the choice is made
+                   for: the same for all parts of a mosaic that is made of several
+    rectifiers     of the images on the grid, in their order; made where none are given
 
     Raises:
         ArgumentError: no images; a seam that there is not, or `nearest` without cameras; see
@@ -66,7 +69,8 @@ class Mosaic:
     interpolation: Interpolation = "cubic"
     antialias: bool = True
     nodata: float | None = None
-    rectifiers: tuple[Rectifier, ...] = field(init=False, repr=False)
+    level_m: float | None = None
+    rectifiers: Sequence[Rectifier] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.seam not in get_args(Seam):
@@ -79,6 +83,8 @@ class Mosaic:
                 f"seam: {', '.join(sorted(others))} has no camera that could be nearest; take "
                 "'sharpest'"
             )
+        if self.rectifiers:
+            return
         rectifiers = tuple(
             Rectifier(
                 georef=frame.georef,
@@ -121,27 +127,24 @@ class Mosaic:
     def _blocks(self, corners: Ints) -> tuple[Pixels, NDArray[np.int32]]:
         """(N, SIDE, SIDE, bands) of N blocks, and (N, SIDE, SIDE) the images they are from."""
         shape = (corners.shape[1], lattice.SIDE, lattice.SIDE)
-        best = np.full(shape, -np.inf, dtype=np.float32)
         index = np.full(shape, NO_FRAME, dtype=np.int32)
+        undecided = np.ones(shape, dtype=np.bool_)
         values: Pixels | None = None
-        score = _nearness if self.seam == "nearest" else _sharpness
-        for number, rectifier in enumerate(self.rectifiers):
-            placed = rectifier.mapping.placed(corners)
-            if not placed.seen.any():
-                continue
-            merit = score(rectifier.mapping, corners)
-            better = placed._replace(seen=placed.seen & (merit > best))
-            if not better.seen.any():
-                continue
-            found, known = rectifier.sampler.sample(better, self.frames[number].read)
-            if values is None:
-                values = found
-            if (values.dtype, values.shape) != (found.dtype, found.shape):
-                raise ImageError(
-                    f"image {number} of the mosaic has {found.shape[-1]} bands of {found.dtype}, "
-                    f"others have {values.shape[-1]} of {values.dtype}"
+        candidates = self._candidates(corners)
+        # Once, unless images have pixels without a value: those are left to the others.
+        while chosen := _best(candidates, undecided):
+            for number, mine in chosen.items():
+                placed = candidates[number].placed
+                rectifier = self.rectifiers[number]
+                found, known = rectifier.sampler.sample(
+                    placed._replace(seen=mine), self.frames[number].read
                 )
-            values[known], best[known], index[known] = found[known], merit[known], number
+                if values is None:
+                    values = found
+                _check_alike(number, found, values)
+                values[known], index[known] = found[known], number
+                undecided &= ~known
+                placed.seen[mine] = False
         if values is None:
             nothing = self.rectifiers[0].mapping.placed(np.zeros((2, 0), dtype=np.intp))
             sample, _ = self.rectifiers[0].sampler.sample(nothing, self.frames[0].read)
@@ -149,28 +152,65 @@ class Mosaic:
             values = np.full((*shape, sample.shape[-1]), fill, dtype=sample.dtype)
         return values, index
 
+    def _candidates(self, corners: Ints) -> dict[int, _Candidate]:
+        """The images that show something of N blocks; no pixel of them is read yet."""
+        found = {}
+        score = _nearness if self.seam == "nearest" else _sharpness
+        for number, rectifier in enumerate(self.rectifiers):
+            mapping = rectifier.mapping
+            placed = mapping.placed(corners)
+            if placed.seen.any():
+                level_m = _mean_height(mapping) if self.level_m is None else self.level_m
+                found[number] = _Candidate(placed, score(mapping, corners, level_m))
+        return found
 
-def _nearness(mapping: Mapping, corners: Ints) -> Singles:
+
+class _Candidate(NamedTuple):
+    """What an image has to offer for N blocks; merit (N, SIDE, SIDE), the larger the better."""
+
+    placed: Placed
+    merit: Singles
+
+
+def _best(candidates: dict[int, _Candidate], undecided: Flags) -> dict[int, Flags]:
+    """Which of the undecided pixels (N, SIDE, SIDE) each image shows best; those with any."""
+    best = np.full(undecided.shape, -np.inf, dtype=np.float32)
+    winner = np.full(undecided.shape, NO_FRAME, dtype=np.int32)
+    for number, (placed, merit) in candidates.items():
+        better = undecided & placed.seen & (merit > best)
+        best[better], winner[better] = merit[better], number
+    return {int(n): winner == n for n in np.unique(winner) if n != NO_FRAME}
+
+
+def _check_alike(number: int, found: Pixels, values: Pixels) -> None:
+    if (values.dtype, values.shape) != (found.dtype, found.shape):
+        raise ImageError(
+            f"image {number} of the mosaic has {found.shape[-1]} bands of {found.dtype}, others "
+            f"have {values.shape[-1]} of {values.dtype}"
+        )
+
+
+def _nearness(mapping: Mapping, corners: Ints, level_m: float) -> Singles:
     """(N, SIDE, SIDE) larger the nearer the camera is to the pixels of blocks."""
     places = mapping.located(corners, lattice.NODES_PX)
-    away = mapping.way.distance_m(places.reshape(2, -1), _mean_height(mapping))
+    away = mapping.way.distance_m(places.reshape(2, -1), level_m)
     return -lattice.spread(away.reshape(places.shape[1:]))
 
 
-def _sharpness(mapping: Mapping, corners: Ints) -> Singles:
+def _sharpness(mapping: Mapping, corners: Ints, level_m: float) -> Singles:
     """(N, SIDE, SIDE) how many pixels of the image one of the grid's covers."""
-    covered = _covered(mapping, corners, lattice.NODES_PX)
+    covered = _covered(mapping, corners, lattice.NODES_PX, level_m)
     merit = lattice.spread(covered)
     rough = np.flatnonzero(~np.isfinite(covered).all(axis=1))
     if rough.size:
-        exact = _covered(mapping, corners[:, rough], lattice.CENTRES_PX)
+        exact = _covered(mapping, corners[:, rough], lattice.CENTRES_PX, level_m)
         merit[rough] = np.nan_to_num(exact).reshape(-1, *merit.shape[1:])
     return merit
 
 
-def _covered(mapping: Mapping, corners: Ints, within_px: Floats) -> Floats:
+def _covered(mapping: Mapping, corners: Ints, within_px: Floats, level_m: float) -> Floats:
     """(N, K) pixels of the image per pixel of the grid, at K points of N blocks."""
-    z = np.full(corners.shape[1] * within_px.shape[1], _mean_height(mapping))
+    z = np.full(corners.shape[1] * within_px.shape[1], level_m)
     seen = []
     for step in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
         places = mapping.located(corners, within_px + np.array(step)[:, None])
