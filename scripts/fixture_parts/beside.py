@@ -8,19 +8,19 @@ from pathlib import Path
 from fixture_parts.geopackage import Layer, Package, Table, line, point
 from fixture_parts.photos import jpeg, mp4, pdf, truncated
 from fixture_parts.qgis import attachment_style, project
-from fixture_parts.survey import UTM, bare_uuid, place, save, spot, taken, wgs84
+from fixture_parts.survey import UTM, bare_uuid, place, save, spot, station, taken
 
 
 def qfield(folder: Path) -> None:
     """A QField project: photo paths below the project, shared, missing, empty and odd ones."""
     home = folder / "qfield"
     files = {
-        "DCIM/poles_20260504093000123.jpg": jpeg(taken("pole", 60, thumbnail=True)),
-        "DCIM/poles_20260504093512000.jpg": jpeg(taken("pole", 61, orientation=8)),
-        "DCIM/Mast 7, north side.jpg": jpeg(taken("pole", 62)),
-        "DCIM/Upper.JPG": jpeg(taken("sign", 63)),
-        "DCIM/notes_1.jpg": jpeg(taken("crack", 64)),
-        "DCIM/notes_2.jpg": truncated(jpeg(taken("crack", 65))),
+        "DCIM/poles_20260504093000123.jpg": jpeg(taken("pole", 60, feature=1, thumbnail=True)),
+        "DCIM/poles_20260504093512000.jpg": jpeg(taken("pole", 61, feature=2, orientation=8)),
+        "DCIM/Mast 7, north side.jpg": jpeg(taken("pole", 62, feature=5)),
+        "DCIM/Upper.JPG": jpeg(taken("sign", 63, feature=6)),
+        "DCIM/notes_1.jpg": jpeg(taken("crack", 64, feature=1)),
+        "DCIM/notes_2.jpg": truncated(jpeg(taken("crack", 65, feature=1))),
         "files/report.pdf": pdf("Pole 0060"),
         "video/clip.mp4": mp4(),
     }
@@ -78,11 +78,11 @@ def mergin(folder: Path) -> None:
     """A Mergin Maps project: 1-N photos, one column relative to the project, one to a folder."""
     home = folder / "mergin"
     files = {
-        "overview.jpg": jpeg(taken("tree", 70)),
-        "images/section_1.jpg": jpeg(taken("crack", 71)),
-        "images/section_2.jpg": jpeg(taken("crack", 72, orientation=3)),
-        "detail/123.jpg": jpeg(taken("manhole", 73)),
-        "data/pictures/beside.jpg": jpeg(taken("sign", 74)),
+        "overview.jpg": jpeg(taken("tree", 70, feature=2)),
+        "images/section_1.jpg": jpeg(taken("crack", 71, feature=1)),
+        "images/section_2.jpg": jpeg(taken("crack", 72, feature=1, orientation=3)),
+        "detail/123.jpg": jpeg(taken("manhole", 73, feature=3)),
+        "data/pictures/beside.jpg": jpeg(taken("sign", 74, feature=6)),
     }
     save(home, files)
     sections = [
@@ -129,8 +129,8 @@ def odk(folder: Path) -> None:
     """An ODK or Kobo export: bare file names, addresses beside them, files in media/."""
     home = folder / "odk"
     files = {
-        "media/1714811400123.jpg": jpeg(taken("hydrant", 80)),
-        "media/1714811500456.jpg": jpeg(taken("sign", 81, orientation=6)),
+        "media/1714811400123.jpg": jpeg(taken("hydrant", 80, feature=1)),
+        "media/1714811500456.jpg": jpeg(taken("sign", 81, feature=2, orientation=6)),
     }
     save(home, files)
     host = "https://odk.example.org/attachment/"
@@ -161,8 +161,8 @@ def geotagged(folder: Path) -> None:
         name = f"DCIM/100FIELD/IMG_{number:04d}.jpg"
         shot = taken("pole", 94 + number, orientation=6 if number == 2 else 1)
         save(home, {name: jpeg(shot)})
-        lon, lat, height = wgs84(94 + number)
-        heading = shot.heading_deg
+        heading = shot.heading_deg or 0.0
+        lon, lat, height = station("pole", 94 + number, heading)
         truth.append(f"{name},{lon},{lat},{heading}")
         rows.append(
             (

@@ -127,8 +127,8 @@ def exif_block(shot: Shot, size: tuple[int, int], thumbnail: bytes = b"") -> byt
         (0xA001, SHORT, [1]),
         (0xA002, LONG, [size[0]]),
         (0xA003, LONG, [size[1]]),
-        (0xA20E, RATIONAL, [ratio(size[0] / 0.62, 100)]),
-        (0xA20F, RATIONAL, [ratio(size[0] / 0.62, 100)]),
+        (0xA20E, RATIONAL, [ratio(max(size) / 0.62, 100)]),
+        (0xA20F, RATIONAL, [ratio(max(size) / 0.62, 100)]),
         (0xA210, SHORT, [3]),
         (0xA405, SHORT, [26]),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from pyproj import Transformer
+from pyproj import Geod, Transformer
 
 from fixture_parts.geopackage import Geometry, point
 from fixture_parts.photos import Shot
@@ -13,6 +13,10 @@ from fixture_parts.photos import Shot
 UTM = 25832
 ORIGIN = 561_230.0, 5_652_410.0
 NAMESPACE = uuid.UUID("6f0f5f0e-7f0c-5b58-9f0a-0a7f3f6f1c55")
+
+AWAY_M = {"crack": 0.8, "manhole": 1.2, "sign": 2.5, "hydrant": 3.0, "pole": 7.0, "tree": 9.0}
+EYE_M = 1.6
+GEOD = Geod(ellps="GRS80")
 
 to_wgs84 = Transformer.from_crs(UTM, 4326, always_xy=True).transform
 
@@ -36,7 +40,7 @@ def wgs84(number: int) -> tuple[float, float, float]:
     """The same place as longitude, latitude and height."""
     east, north, height = place(number)
     lon, lat = to_wgs84(east, north)
-    return round(lon, 6), round(lat, 6), height
+    return round(lon, 7), round(lat, 7), height
 
 
 def spot(number: int) -> Geometry:
@@ -44,14 +48,22 @@ def spot(number: int) -> Geometry:
     return point(UTM, *place(number))
 
 
-def taken(scene: str, number: int, **more: object) -> Shot:
-    """A photo with position and heading of feature `number`."""
+def station(scene: str, feature: int, heading_deg: float) -> tuple[float, float, float]:
+    """Where one who looks at a feature holds the camera: longitude, latitude, height."""
+    lon, lat, height = wgs84(feature)
+    lon, lat, _ = GEOD.fwd(lon, lat, heading_deg + 180.0, AWAY_M[scene])
+    return round(lon, 7), round(lat, 7), height + EYE_M
+
+
+def taken(scene: str, number: int, *, feature: int | None = None, **more: object) -> Shot:
+    """A photo of a feature, by default that of its number."""
+    heading = number * 29.5 % 360
     return Shot(
         scene=scene,
         label=f"{number:04d}",
         seed=100 + number,
-        position=wgs84(number),
-        heading_deg=number * 29.5 % 360,
+        position=station(scene, number if feature is None else feature, heading),
+        heading_deg=heading,
         when=f"2026:05:04 {9 + number // 60:02d}:{number % 60:02d}:00",
         **more,
     )

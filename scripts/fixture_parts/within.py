@@ -54,15 +54,15 @@ def every_format() -> list[tuple[int, Attachment]]:
         (number, ("Photo1.jpg", jpeg(taken("sign", number, orientation=number, thumbnail=True))))
         for number in range(1, 9)
     ]
-    xmp = gimbal_xmp(pitch_deg=18.5, yaw_deg=-62.0)
+    xmp = gimbal_xmp(pitch_deg=18.5, yaw_deg=-65.0)
     big = taken("pole", 10, size=(640, 480), thumbnail=True)
     return [
         *turned,
         (10, ("pole oblique.jpg", jpeg(big, xmp=xmp, subsampling="4:4:4"))),
-        (10, ("Photo2.jpg", jpeg(taken("manhole", 11), icc_profile=profile))),
+        (10, ("Photo2.jpg", jpeg(taken("manhole", 11, feature=10), icc_profile=profile))),
         (12, ("progressive.jpg", jpeg(taken("tree", 12), progressive=True))),
-        (12, ("grey.jpg", jpeg(taken("hydrant", 13), "L"))),
-        (12, ("cmyk.jpg", jpeg(taken("crack", 14, size=(320, 240)), "CMYK"))),
+        (12, ("grey.jpg", jpeg(taken("hydrant", 13, feature=12), "L"))),
+        (12, ("cmyk.jpg", jpeg(taken("crack", 14, feature=12, size=(320, 240)), "CMYK"))),
         (15, ("sixteen bits.png", png16(taken("manhole", 15, size=(240, 180))))),
         (15, ("alpha.png", png(taken("hydrant", 16, size=(320, 240)), alpha=True))),
         (15, ("scan.tif", tiff(taken("crack", 17, size=(320, 240))))),
@@ -121,11 +121,11 @@ def esri_globalid(folder: Path) -> None:
 
 def esri_objectid(folder: Path) -> None:
     """All upgrade levels, mostly with object ids; damaged content; GeoPackage 1.2 triggers."""
-    broken = truncated(jpeg(taken("hydrant", 41)))
+    broken = truncated(jpeg(taken("hydrant", 41, feature=5)))
     with Package(folder / "esri_objectid.gpkg", version=10200) as package:
         hydrants = [
             (2, ("Photo1.jpg", jpeg(taken("hydrant", 2)))),
-            (2, ("Photo2.jpg", jpeg(taken("sign", 42)))),
+            (2, ("Photo2.jpg", jpeg(taken("sign", 42, feature=2)))),
             (5, ("broken.jpg", broken)),
             (5, ("never synced.jpg", None)),
             (9, ("empty.jpg", b"")),
@@ -225,12 +225,13 @@ def add_alt_text_level(package: Package) -> None:
 
 def related_media(folder: Path) -> None:
     """OGC related tables: photos shared by features of two layers, a mapping view, map icons."""
+    one, other = taken("tree", 50, feature=1), taken("tree", 51, feature=1, orientation=6)
     photos = [
-        (17, jpeg(taken("tree", 50)), "image/jpeg", "tree and sign", "shared by both layers"),
-        (18, jpeg(taken("tree", 51, orientation=6)), "image/jpeg", "two trees", "shared by two"),
+        (17, jpeg(one), "image/jpeg", "tree and sign", "shared by both layers"),
+        (18, jpeg(other), "image/jpeg", "two trees", "shared by two"),
         (20, png(taken("sign", 52, size=(240, 180))), "image/png", "sign", None),
         (25, pdf("Felling permit"), "application/pdf", "permit", None),
-        (31, jpeg(taken("pole", 53)), "image/jpeg", "unlinked", "an orphan"),
+        (31, jpeg(taken("pole", 53, feature=6)), "image/jpeg", "unlinked", "an orphan"),
     ]
     icons = [(1, thumbnail_png(taken("tree", 54)), "image/png")]
     media = {"data": "BLOB NOT NULL", "content_type": "TEXT NOT NULL"}
@@ -281,12 +282,12 @@ def blob_column(folder: Path) -> None:
     small = {"size": (240, 180)}
     images = []
     for fid in (1, 3, 4):
-        shot = taken("hydrant" if fid > 1 else "manhole", 85 + fid)
+        shot = taken("hydrant" if fid > 1 else "manhole", 85 + fid, feature=fid)
         images.append(
             (fid, spot(fid), jpeg(shot), thumbnail_png(shot), f"IMG {fid}", b"\0\1\2not an image")
         )
     images.append((8, spot(8), pdf("Not a photo"), thumbnail_png(taken("tree", 86)), None, None))
-    encoded = base64.b64encode(jpeg(taken("sign", 90, **small))).decode()
+    encoded = base64.b64encode(jpeg(taken("sign", 90, feature=10, **small))).decode()
     with Package(folder / "blob_column.gpkg") as package:
         package.add_layer(
             Layer(
@@ -311,7 +312,7 @@ def blob_column(folder: Path) -> None:
                 rows=[(1, spot(10), "base64", encoded), (2, spot(11), "none", None)],
             )
         )
-        text = repr(jpeg(taken("crack", 91, **small)))
+        text = repr(jpeg(taken("crack", 91, feature=12, **small)))
         package.add_layer(
             Layer(
                 name="exported",
