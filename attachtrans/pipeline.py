@@ -127,7 +127,8 @@ class Pipeline:
         self._engines = engines
         self._rules = rules
         self._crew = crew
-        most_photos = _PHOTOS_PER_HAND * (crew.decoders + crew.encoders)
+        busy = _PHOTOS_PER_HAND * (crew.decoders + crew.encoders)
+        most_photos = min(crew.most_photos, busy)
         self._flow = _Flow(Budget(crew.budget_bytes, most_photos), stop)
         self._items = enumerate(source)
         self._intake = threading.Lock()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from attachtrans.errors import ArgumentError, SourceError
 from attachtrans.journal import Journal, digest_of
 from attachtrans.report import Outcome, Report, Status
-from attachtrans.stores.features import OutputClass
+from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.held import held_digests
 from attachtrans.stores.overwrite import restore_originals
 from attachtrans.stores.replace import vacuum as vacuum_file
@@ -111,7 +111,7 @@ class Translation:
             decoders=hands,
             encoders=hands,
             budget_bytes=_budget(len(devices)),
-            most_photos=32 * len(devices) if on_gpu else 8,
+            most_photos=self._most_photos(len(devices), on_gpu=on_gpu),
         )
         pipeline = Pipeline(photos, sink, engines, rules, crew=crew, stop=stop)
         self.times = {"wall": pipeline.times.wall, "cpu": pipeline.times.cpu}
@@ -126,6 +126,12 @@ class Translation:
             journal.discard_if_empty()
         if job.writing.vacuum:
             self.notes.append(vacuum_file(job.source))
+
+    def _most_photos(self, devices: int, *, on_gpu: bool) -> int:
+        """How many photos may be in flight, however small they are."""
+        if self.job.writing.space == "map":
+            return 2 * devices  # an ortho may be many times as large as its photo
+        return 32 * devices if on_gpu else 8
 
     def _load(
         self, stop: threading.Event, placer: Placer | None
