@@ -20,14 +20,15 @@ from benchmarks.rounds import Contestant, Figures, NotHereError, Run, program, r
 from benchmarks.survey import Survey, surveys
 
 OURS, OTY = "attachtrans", "oty"
-FRAMES, MEGAPIXELS = 8, 1.25
+FRAMES, FOOTPRINTS = 8, 80  # of a survey, for orthos and for footprints
+MEGAPIXELS = 1.25
 START = "import sys; from attachtrans.cli import main; sys.argv[0] = 'attachtrans'; main()"
 
 
 def ortho(bench: Bench) -> Finding:
     """Orthos over an elevation model, deflated and with overviews, by both tools."""
     parts, ratios, figures = [], {}, {}
-    for survey in found(bench):
+    for survey in found(bench, FRAMES):
         tools = {OURS: partial(our_orthos, survey), OTY: partial(oty_orthos, bench.oty, survey)}
         contestants = []
         for name, command in tools.items():
@@ -54,7 +55,7 @@ def ortho(bench: Bench) -> Finding:
 def footprint(bench: Bench) -> Finding:
     """Footprints on a plane and over an elevation model. `oty` has none to compare with."""
     parts, ratios, figures = [], {}, {}
-    for survey in found(bench):
+    for survey in found(bench, FOOTPRINTS):
         contestants = []
         grounds = {"plane": ("--ground", "60"), "model": ("--dem", str(survey.dem))}
         for ground, words in grounds.items():
@@ -69,7 +70,7 @@ def footprint(bench: Bench) -> Finding:
         parts.append(table(("footprints", *COLUMNS), rows))
         ratios |= {f"{row[0]}: photos/s in the process": float(row[3]) for row in rows}
     return Finding(
-        title=f"Footprints of {bench.count or FRAMES} photos of each survey",
+        title=f"Footprints of {bench.count or FOOTPRINTS} photos of each survey",
         text="\n\n".join(parts),
         ratios=ratios,
         figures=figures,
@@ -87,9 +88,9 @@ COLUMNS = (
 )
 
 
-def found(bench: Bench) -> list[Survey]:
-    """The surveys of a run."""
-    count, megapixels = bench.count or FRAMES, bench.megapixels or MEGAPIXELS
+def found(bench: Bench, count: int) -> list[Survey]:
+    """The surveys of a run; `count` photos in each unless it says another number."""
+    count, megapixels = bench.count or count, bench.megapixels or MEGAPIXELS
     if count < 2:
         raise NotHereError("what a photo costs more than none takes two: --n 2 or more")
     return surveys(bench.folder / "surveys", count, megapixels, bench.data)

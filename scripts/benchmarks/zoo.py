@@ -53,8 +53,6 @@ def seeded(kind: Kind, device: torch.device) -> nn.Module:
     for name, tensor in net.named_parameters():
         if name.endswith(("pos_embed", "gamma")):  # these start as nothing
             nn.init.normal_(tensor, std=0.02)
-    if device.type == "cuda":  # as `models.module.place` does
-        nn.utils.convert_conv2d_weight_memory_format(net, torch.channels_last)
     return net.to(device)
 
 
