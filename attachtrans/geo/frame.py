@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Proj, Transformer
 from pyproj.crs import CompoundCRS, ProjectedCRS
-from pyproj.crs.coordinate_operation import AzimuthalEquidistantConversion
+from pyproj.crs.coordinate_operation import AzimuthalEquidistantConversion, UTMConversion
 from pyproj.crs.coordinate_system import Cartesian2DCS
 from pyproj.exceptions import CRSError, ProjError
 from pyproj.transformer import TransformerGroup
@@ -247,6 +247,31 @@ def _transformer(source: CRS, target: CRS) -> Transformer:
         )
     except ProjError as error:
         raise CrsError(_no_operation(source, target)) from error
+
+
+def utm(crs: object, xy: ArrayLike) -> CRS:
+    """The UTM zone of (x, y) in a CRS, on its datum; about the poles, where there is none, the CRS.
+
+    Raises:
+        CrsError: not a CRS, or not valid there.
+    """
+    flat = horizontal(read_crs(crs))
+    place = np.asarray(xy, dtype=np.float64)[:2, None]
+    longitude, latitude = transform(flat, _geodetic(flat), place)[:, 0]
+    if not np.isfinite([longitude, latitude]).all():
+        raise CrsError(f"{place[:, 0].tolist()} does not lie where {flat.name} is defined")
+    if not -80.0 <= latitude <= 84.0:
+        return flat
+    return _zone(_geodetic(flat), int(longitude // 6.0) % 60 + 31, bool(latitude < 0.0))
+
+
+@lru_cache(maxsize=64)
+def _zone(geodetic: CRS, number: int, south: bool) -> CRS:  # noqa: FBT001
+    number = (number - 1) % 60 + 1
+    if geodetic.equals(CRS.from_epsg(4326), ignore_axis_order=True):
+        return CRS.from_epsg((32700 if south else 32600) + number)
+    name = f"{geodetic.name} / UTM zone {number}{'S' if south else 'N'}"
+    return _projected(geodetic, name, UTMConversion(number, "S" if south else "N"))
 
 
 def _no_operation(source: CRS, target: CRS) -> str:

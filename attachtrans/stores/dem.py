@@ -136,6 +136,7 @@ class Dem:
         radius_m: float,
         *,
         earth_radius_m: float | None = None,
+        own_datum: bool = False,
     ) -> DemGround:
         """The ground around a place; heights in metres.
 
@@ -147,6 +148,8 @@ class Dem:
             radius_m: at least the square of this half side is covered, as far as the model
                 reaches; infinity for all that can be seen.
             earth_radius_m: see `DemGround`.
+            own_datum: heights stay in the model's datum, whatever it is: for cameras whose height
+                is counted from this ground.
 
         Raises:
             GeorefError: there are no heights within the radius.
@@ -161,7 +164,9 @@ class Dem:
         with self._lock:
             unit = self._grid.unit_in(flat)
             find = self._own if unit is not None else self._resampled
-            key = (flat, _datum(target) if self._shifts(target) else "", earth_radius_m)
+            target = flat if own_datum else target
+            shifts = not own_datum and self._shifts(target)
+            key = (flat, _datum(target) if shifts else "", earth_radius_m)
             area, read = find(flat, centre, min(float(radius_m), _FARTHEST_M))
             for index, kept in enumerate(self._kept):
                 if kept.key == key and kept.area.holds(area):
@@ -170,7 +175,7 @@ class Dem:
             heights, affine = read()
             if not np.isfinite(heights).any():
                 raise self._nothing(centre, radius_m, flat)
-            heights = self._in_datum(heights, affine, target)
+            heights = self._in_datum(heights, affine, target) if shifts else heights
             ground = DemGround(heights, affine, earth_radius_m=earth_radius_m)
             self._keep(_Kept(key=key, area=area, ground=ground))
             return ground
@@ -284,8 +289,6 @@ class Dem:
 
     def _in_datum(self, heights: Heights, affine: PixelToMap, target: CRS) -> Heights:
         """Heights of the model's datum in that of the frame, cell by cell."""
-        if not self._shifts(target):
-            return heights
         flat = horizontal(target)
         source = with_heights(flat, self.crs)
         units = [float(crs.axis_info[2].unit_conversion_factor) for crs in (source, target)]

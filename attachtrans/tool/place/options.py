@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from attachtrans.errors import ArgumentError
+from attachtrans.journal import digest_of
 from attachtrans.stores.poses.columns import PARTS
 
 FootprintMode = Literal["auto", "ground", "plane", "sector", "disc"]
 MODES = ("auto", "ground", "plane", "sector", "disc")
+RadiusUnit = Literal["um", "mm", "focal"]
+RADIUS_UNITS = ("um", "mm", "focal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +26,8 @@ class Placing:
 
     poses       file or folder with the photos' poses (`stores.poses`)
     poses_crs   coordinate system of those, where they do not say
+    header      names for the columns of that file, where it has none
+    radius_unit of the radial distortion in Esri's tables, see `stores.poses.PoseOptions`
     columns     part of a pose -> attribute column of the photos' features
     camera      file with the camera's inside, for all photos
     dem         elevation or surface model
@@ -40,6 +48,8 @@ class Placing:
 
     poses: Path | None = None
     poses_crs: str | None = None
+    header: Sequence[str] = ()
+    radius_unit: RadiusUnit = "um"
     columns: Mapping[str, str] = field(default_factory=dict)
     camera: Path | None = None
     dem: Path | None = None
@@ -63,19 +73,48 @@ class Placing:
         """Whether anything is written beside the photos."""
         return any((self.ortho, self.rpc, self.cameras))
 
+    @property
+    def footprints_fingerprint(self) -> str:
+        """Tells apart what footprints are made of: other poses, another ground."""
+        files = [None if p is None else p.name for p in (self.poses, self.camera, self.dem)]
+        heights = [self.ground_m, self.height_m, self.near_m, self.far_m]
+        said = [*files, self.poses_crs, sorted(self.columns.items()), *heights, self.mode]
+        return digest_of(json.dumps(said).encode("utf-8"))[:16]
+
     def __post_init__(self) -> None:
-        if self.resolution is not None and self.resolution <= 0.0:
-            raise ArgumentError(
-                f"--resolution {self.resolution:g}: units of the map per pixel, > 0"
-            )
+        _check_numbers(self)
         if self.dem is not None and self.ground_m is not None:
             raise ArgumentError("--ground is a level ground and --dem is not: give one of them")
-        if self.height_m is not None and self.height_m <= 0.0:
-            raise ArgumentError(f"--camera-height {self.height_m:g}: metres above the ground, > 0")
         if self.far_m is not None and self.far_m <= (self.near_m or 0.0):
             raise ArgumentError(f"--far {self.far_m:g} is not beyond --near {self.near_m or 0:g}")
-        if self.mode not in MODES:
-            raise ArgumentError(f"--footprint {self.mode}: one of {', '.join(MODES)}")
+        if self.header and self.poses is None:
+            raise ArgumentError("--poses-columns names the columns of --poses, which is not given")
+        for flag, value, known in (
+            ("--footprint", self.mode, MODES),
+            ("--distortion-radius-unit", self.radius_unit, RADIUS_UNITS),
+        ):
+            if value not in known:
+                raise ArgumentError(f"{flag} {value}: one of {', '.join(known)}")
+
+
+def _check_numbers(placing: Placing) -> None:
+    """Raises ArgumentError for what is no length, or none that makes sense there."""
+    infinite = "--far"
+    for flag, value, least in (
+        ("--resolution", placing.resolution, 0.0),
+        ("--camera-height", placing.height_m, 0.0),
+        (infinite, placing.far_m, 0.0),
+        ("--near", placing.near_m, None),
+        ("--ground", placing.ground_m, None),
+    ):
+        if value is None:
+            continue
+        if np.isnan(value) or (np.isinf(value) and flag != infinite):
+            raise ArgumentError(f"{flag} {value}: give a number")
+        if least is not None and value <= least:
+            raise ArgumentError(f"{flag} {value:g}: more than 0")
+    if placing.near_m is not None and placing.near_m < 0.0:
+        raise ArgumentError(f"--near {placing.near_m:g}: 0 or more")
 
 
 def pose_columns(texts: Sequence[str]) -> dict[str, str]:

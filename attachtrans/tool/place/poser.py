@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 
 import numpy as np
@@ -30,6 +30,7 @@ from attachtrans.stores.poses.photo import photo_pose, usual_lens
 from attachtrans.tool.place.options import Placing
 from attachtrans.types import FeatureRef, Item, Size
 
+_SHOWN = 5
 _APART_M = 100.0
 """How far a photo's own position may lie from its feature before somebody should know."""
 _OF_PHOTOS = frozenset(
@@ -69,6 +70,8 @@ class Poser:
         self._placing = placing
         self._photos = photos
         self._lock = Lock()
+        self._warnings: list[str] = []
+        self._far_off = 0
         self._camera = None if placing.camera is None else _one_camera(placing.camera)
         self._camera_name = "" if placing.camera is None else placing.camera.name
         self._table: PoseTable | None = None
@@ -84,8 +87,18 @@ class Poser:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the table of poses had to say."""
-        return self._table.notes if self._table is not None else ()
+        """What the table of poses had to say, and which photos lie far from their features."""
+        table = self._table.notes if self._table is not None else ()
+        with self._lock:
+            more = self._far_off - len(self._warnings)
+            others = (f"{more} more photos lie as far from their features",) if more else ()
+            return (*table, *self._warnings, *others)
+
+    def _warn(self, text: str) -> None:
+        with self._lock:
+            self._far_off += 1
+            if len(self._warnings) < _SHOWN:
+                self._warnings.append(text)
 
     def pose(self, item: Item, data: bytes, size: Size, orientation: int) -> Pose:
         """What is known of a photo's pose, which may lack any part.
@@ -106,6 +119,7 @@ class Poser:
         point = self._point(item)
         if point is not None and (apart := disagreement(own, point, _APART_M)):
             own = own.assuming(apart)
+            self._warn(apart)
         found = [*self._named(item), *self._mapped(item), own, *self._guessed(item)]
         found += [point] if point is not None else []
         if self._camera is not None:
@@ -122,7 +136,9 @@ class Poser:
             if sidecar.is_file():
                 yield read_camera(read_json(sidecar), sidecar).as_pose()
         if self._table is not None:
-            pose = self._table.find(item.key) or self._table.find(item.name)
+            # A key is a path, which tells folders apart, or the number of an attachment.
+            is_path = PurePosixPath(item.key).name == item.name
+            pose = self._table.find(item.key if is_path else item.name)
             if pose is not None:
                 yield pose
 
@@ -188,6 +204,8 @@ def read_pose_table(path: Path, placing: Placing) -> PoseTable:
         crs=None if placing.poses_crs is None else read_crs(placing.poses_crs),
         mapping=placing.columns,
         cameras=cameras,
+        columns=tuple(placing.header),
+        radius_unit=placing.radius_unit,
     )
     return read_poses(path, options=options)
 

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from attachtrans.errors import GeorefError
-from attachtrans.geo.camera import Camera, PanoramaCamera
+from attachtrans.errors import ArgumentError, CrsError, GeorefError, SourceError
+from attachtrans.geo.camera import Camera
 from attachtrans.geo.footprint import default_far_m
-from attachtrans.geo.frame import with_heights
-from attachtrans.geo.ground import EARTH_RADIUS_M, FlatGround, GroundStatus
-from attachtrans.geo.pose import Pose, height_m, place_in, standing, work_crs
+from attachtrans.geo.frame import LocalFrame, horizontal, transform, utm, with_heights
+from attachtrans.geo.ground import EARTH_RADIUS_M, DemGround, FlatGround, GroundStatus
+from attachtrans.geo.pose import Pose, place_in, standing, work_crs
 from attachtrans.geo.view import CameraView
 from attachtrans.stores.dem import Dem
+from attachtrans.tool.place.heights import Under, over_level, over_model
 from attachtrans.tool.place.options import Placing
 from attachtrans.types import Size
 
 Floats = NDArray[np.float64]
+Ask = Callable[..., DemGround]
+"""`Dem.ground` about a camera: (radius_m, earth_radius_m=...)."""
 
-_HAND_M = 1.8
-"""Of a camera held by a person: the default of Esri's CameraHeight."""
-_LEVEL = 0.5
-"""Sine of the tilt up to which a picture counts as taken from the ground."""
 _CURVED_FROM_M = 1000.0
 """Ground range at which the earth has fallen away by 7 cm."""
 _GRAZING = np.sin(np.deg2rad(10.0))
 _FIRST_REACH_M = 20_000.0
 """How far is looked where nobody knows how high the camera stands."""
 _SPARE_M = 50.0
-_SURVEYED_M = 1.0
 _EDGE = 33
+_SKIPS_M = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+"""Where rays may begin of a camera that stands under the surface: in a tree, beside a house."""
+_ENOUGH = 0.8
+"""Of the rays that come out at best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +46,15 @@ class Seen:
     pose    that the view stands on, with all that was assumed
     ground  what its rays meet, in words
     near_m  ground range that is left out before it
+    crs     that orthos of it are in where nobody asks for another: that of the elevation model or
+            of the pose, else the UTM zone
     """
 
     pose: Pose
     view: CameraView
     ground: str
     near_m: float | None
+    crs: CRS
 
 
 class Viewer:
@@ -69,9 +76,15 @@ class Viewer:
         Raises:
             GeorefError: the pose lacks something, or nothing says how high the camera stands.
         """
-        if self._dem is None:
-            return self._over_plane(pose, size)
-        return self._over_model(pose, size, self._dem)
+        _check_whole(pose)
+        try:
+            if self._dem is None:
+                return self._over_plane(pose, size)
+            return self._over_model(pose, size, self._dem)
+        except (ArgumentError, SourceError) as error:
+            # Options were looked at before: this is a number that no camera has, or a part of the
+            # model that cannot be read.
+            raise GeorefError(f"{pose.name or 'the photo'}: {error}") from error
 
     def close(self) -> None:
         """Let go of the elevation model."""
@@ -79,45 +92,74 @@ class Viewer:
             self._dem.close()
 
     def _over_plane(self, pose: Pose, size: Size) -> Seen:
-        pose, z_m, ground_m = _levels(pose, self._placing)
+        stand = over_level(pose, self._placing)
+        ground_m = stand.z_m if stand.ground_m is None else stand.ground_m
         crs = work_crs(pose)
-        camera = standing(pose, size, crs, z_m)
-        far_m = self._far_m(pose) or default_far_m(z_m - ground_m)
+        camera = standing(pose, size, crs, stand.z_m)
+        far_m = self._far_m(pose) or default_far_m(stand.z_m - ground_m)
         ground = FlatGround(ground_m, earth_radius_m=_radius(camera, far_m))
         words = f"level ground at {ground_m:.2f} m"
-        return self._seen(pose, CameraView(camera, ground, crs, far_m=far_m), words)
+        return self._seen(stand.pose, CameraView(camera, ground, crs, far_m=far_m), words)
 
     def _over_model(self, pose: Pose, size: Size, dem: Dem) -> Seen:
         crs = work_crs(pose, dem.crs)
-        datum = with_heights(crs, pose.crs) if pose.crs is not None else crs
         xy = place_in(pose, crs)
-        under = _under(dem, datum, xy)
-        pose, z_m = _height(pose, self._placing, under)
+        ask = partial(dem.ground, crs, xy, own_datum=True)
+        under = _under(ask, xy)
+        stand = over_model(pose, self._placing, under)
+        pose, z_m = stand.pose, stand.z_m
+        if not stand.counted and pose.crs is not None:
+            ask = partial(dem.ground, with_heights(crs, pose.crs), xy)
+            under = _under(ask, xy)
         camera = standing(pose, size, crs, z_m)
         far_m = self._far_m(pose)
         if far_m is None and under is not None:
-            far_m = default_far_m(z_m - under)
-        limit = _FIRST_REACH_M if far_m is None else far_m
-        radius = _radius(camera, limit)
-        low_m = z_m if under is None else under - 0.1 * abs(z_m - under)
-        reach_m = min(limit, _reach_m(camera, low_m) + _SPARE_M)
-        while True:
-            ground = dem.ground(datum, xy, reach_m, earth_radius_m=radius)
-            needed_m = min(limit, _reach_m(camera, ground.surface.lowest))
-            if needed_m <= reach_m:
-                break
-            reach_m = needed_m
+            far_m = default_far_m(z_m - under.z_m)
+        ground = _in_reach(ask, camera, far_m, None if under is None else under.z_m)
         if far_m is None:
             far_m = default_far_m(z_m - ground.surface.lowest)
-        view = CameraView(camera, ground, crs, far_m=far_m)
+        pose, skip_m = _skipping(pose, camera, ground, far_m)
+        view = CameraView(camera, ground, crs, far_m=far_m, skip_m=skip_m)
         return self._seen(pose, view, dem.describe())
 
     def _far_m(self, pose: Pose) -> float | None:
         return self._placing.far_m if self._placing.far_m is not None else pose.far_m
 
     def _seen(self, pose: Pose, view: CameraView, ground: str) -> Seen:
-        near = self._placing.near_m if self._placing.near_m is not None else pose.near_m
-        return Seen(pose=pose, view=view, ground=ground, near_m=near)
+        near = self._placing.near_m
+        if near is not None and near >= view.far_m:
+            raise GeorefError(
+                f"{pose.name or 'the photo'}: --near {near:g} leaves nothing, as its ground counts "
+                f"up to {view.far_m:.0f} m; --far names another range"
+            )
+        if near is None and pose.near_m is not None and 0.0 < pose.near_m < view.far_m:
+            near = pose.near_m
+        own = () if self._dem is None else (self._dem.crs,)
+        crs = _map_crs(view, own if pose.crs is None else (*own, pose.crs))
+        return Seen(pose=pose, view=view, ground=ground, near_m=near, crs=crs)
+
+
+def _check_whole(pose: Pose) -> None:
+    """Raises GeorefError for a pose that lacks something, and names all that it lacks."""
+    parts = {"position": pose.xyz, "direction": pose.rotation, "focal length": pose.lens}
+    lacking = [f"no {name}" for name, part in parts.items() if part is None]
+    if lacking or pose.crs is None:
+        raise GeorefError(
+            f"{pose.name or 'the photo'} has {' and '.join(lacking or ['no coordinate system'])} "
+            f"({pose.source or 'no pose found'}): name a table that has it (--poses), or columns "
+            "(--pose)"
+        )
+
+
+def _map_crs(view: CameraView, sources: tuple[CRS, ...]) -> CRS:
+    """See `Seen.crs`: people's own, in their own unit, rather than a frame about the camera."""
+    world, place = view.world.crs, view.eye.position[:2]
+    for source in map(horizontal, sources):
+        if source.is_projected:
+            there = transform(world, source, place[:, None])[:, 0]
+            if np.isfinite(there).all() and LocalFrame.at(source, there).crs == world:
+                return source
+    return utm(world, place)
 
 
 def _radius(camera: Camera, far_m: float) -> float | None:
@@ -145,73 +187,76 @@ def _reach_m(camera: Camera, z_m: float) -> float:
     return float(np.hypot(*hits).max(initial=0.0))
 
 
-def _under(dem: Dem, crs: CRS, xy: Floats) -> float | None:
-    """The model's height under the camera, None where it has none."""
+def _in_reach(ask: Ask, camera: Camera, far_m: float | None, under_m: float | None) -> DemGround:
+    """The ground as far as the camera sees it.
+
+    Raises GeorefError where there is none.
+    """
+    z_m = float(camera.position[2])
+    limit = _FIRST_REACH_M if far_m is None else far_m
+    radius = _radius(camera, limit)
+    low_m = z_m if under_m is None else under_m - 0.1 * abs(z_m - under_m)
+    reach_m = min(limit, _reach_m(camera, low_m) + _SPARE_M)
+    while True:
+        ground = ask(reach_m, earth_radius_m=radius)
+        needed_m = min(limit, _reach_m(camera, ground.surface.lowest))
+        if needed_m <= reach_m:
+            return ground
+        reach_m = needed_m
+
+
+def _under(ask: Ask, xy: Floats) -> Under | None:
+    """The model's height under the camera or about it, None where it has none.
+
+    Raises CrsError where heights of two datums cannot be related.
+    """
     try:
-        ground = dem.ground(crs, xy, _SPARE_M)
+        ground = ask(_SPARE_M)
+    except CrsError:
+        raise
     except GeorefError:
         return None
     height = float(ground.height(xy[:, None])[0])
-    return height if np.isfinite(height) else None
+    if np.isfinite(height):
+        return Under(height)
+    along = np.linspace(-_SPARE_M, _SPARE_M, _EDGE)
+    about = np.stack(np.meshgrid(along, along)).reshape(2, -1)
+    heights = ground.height(xy[:, None] + about)
+    heights = heights[np.isfinite(heights)]
+    if not heights.size:
+        return None
+    return Under(
+        float(np.median(heights)),
+        "ground under the camera as high as in the middle of what the elevation model has within "
+        f"{_SPARE_M:.0f} m",
+    )
 
 
-def _height(pose: Pose, placing: Placing, under_m: float | None) -> tuple[Pose, float]:
-    """The camera's height over a model, and the pose with what was assumed for it."""
-    known = height_m(pose)
-    if placing.height_m is not None or known is None or _is_rough(pose):
-        above, pose = _above(pose, placing)
-        if under_m is not None:
-            return pose, under_m + above
-        if placing.height_m is not None or known is None:
-            raise GeorefError(
-                f"{pose.name or 'the photo'} stands where the elevation model has no heights, so "
-                "its height above the ground is of no use: name a larger model, or poses with "
-                "heights"
-            )
-    return pose, known
+def _skipping(pose: Pose, camera: Camera, ground: DemGround, far_m: float) -> tuple[Pose, float]:
+    """From where on rays are followed: from the camera, unless it stands under the surface.
 
-
-def _levels(pose: Pose, placing: Placing) -> tuple[Pose, float, float]:
-    """The heights of camera and level ground, and the pose with what was assumed for them."""
-    known = height_m(pose)
-    if placing.ground_m is not None:
-        if placing.height_m is None and known is not None and not _is_rough(pose):
-            return pose, known, placing.ground_m
-        above, pose = _above(pose, placing)
-        return pose, placing.ground_m + above, placing.ground_m
-    above, pose = _above(pose, placing)
-    if known is None:
-        return pose.assuming("ground at height 0"), above, 0.0
-    return pose, known, known - above
-
-
-def _above(pose: Pose, placing: Placing) -> tuple[float, Pose]:
-    """How high the camera stands above the ground under it, and the pose that says so."""
-    if placing.height_m is not None:
-        return placing.height_m, pose
-    if pose.above_ground_m is not None:
-        return pose.above_ground_m, pose
-    if pose.paired or not _looks_level(pose):
-        raise GeorefError(
-            f"nothing says how high {pose.name or 'the camera'} stands above the ground: give "
-            "--ground, --dem or --camera-height"
-        )
-    return _HAND_M, pose.assuming(f"camera {_HAND_M} m above the ground")
-
-
-def _is_rough(pose: Pose) -> bool:
-    """Whether the source's height above ground is worth more than its height above the sea.
-
-    That of a phone or of a drone without RTK is tens of metres off; solved poses and surveyed
-    ones are not.
+    Raises GeorefError where no ray of such a camera comes out.
     """
-    if pose.paired or (pose.accuracy.z_m is not None and pose.accuracy.z_m <= _SURVEYED_M):
-        return False
-    return pose.rough_height
-
-
-def _looks_level(pose: Pose) -> bool:
-    """Whether a picture was taken by somebody who stood on the ground, as far as it shows."""
-    if isinstance(pose.lens, PanoramaCamera):
-        return True
-    return pose.rotation is not None and abs(float(pose.rotation[2, 2])) <= _LEVEL
+    z_m, surface_m = float(camera.position[2]), float(ground.height(camera.position[:2, None])[0])
+    if not z_m < surface_m:
+        return pose, 0.0
+    rays = camera.rays(_edge(camera.size))
+    hits = [
+        int(np.sum(status == GroundStatus.HIT))
+        for _, status in (
+            ground.intersect(camera.position, rays, skip_m=skip_m, far_m=far_m)
+            for skip_m in _SKIPS_M
+        )
+    ]
+    deep = f"{surface_m - z_m:.1f} m under the surface of the elevation model"
+    if not any(hits):
+        raise GeorefError(
+            f"{pose.name or 'the camera'} stands {deep}: take a terrain model without trees and "
+            "houses, or say how high it stands (--camera-height)"
+        )
+    skip_m = next(
+        s for s, count in zip(_SKIPS_M, hits, strict=True) if count >= _ENOUGH * max(hits)
+    )
+    return pose.assuming(
+        f"camera {deep}: the first {skip_m:.0f} m of its view are left out"
+    ), skip_m
