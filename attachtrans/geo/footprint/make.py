@@ -176,11 +176,11 @@ def _why_nothing(seen: Shown, reach: _Reach) -> str:
     """What fills an image that shows no ground between near and far."""
     words = {
         Sight.SKY: "the sky",
-        Sight.FAR: f"ground further away than far_m, {reach.far_m:.0f} m",
-        Sight.NEAR: f"ground nearer than near_m, {reach.near_m:.0f} m",
+        Sight.FAR: f"ground beyond {reach.far_m:.0f} m, the far distance",
+        Sight.NEAR: f"ground within {reach.near_m:.0f} m, the near distance",
         Sight.OFF: "what the elevation model does not cover",
-        Sight.BLIND: "nothing: the camera stands under the ground's surface (raise skip_m or the "
-        "camera's height), or the lens has no rays",
+        Sight.BLIND: "nothing: the camera stands under the ground's surface, or the lens has no "
+        "rays",
     }
     kinds = sorted(words, key=lambda kind: -seen.shares[kind])
     texts = [words[kind] for kind in kinds if seen.shares[kind] > 0.0]

@@ -31,7 +31,7 @@ __all__ = ["POSE_FILES", "PoseFile", "PoseOptions", "PoseTable", "read_poses"]
 
 
 class PoseFile(NamedTuple):
-    """A format: its name for `--pose-format`, words for messages, and its two functions."""
+    """A format: its name, words for messages, and its two functions."""
 
     name: str
     words: str

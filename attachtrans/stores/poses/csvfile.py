@@ -104,13 +104,13 @@ def read_pose_csv(document: Document, options: PoseOptions) -> PoseTable:
     if not document.named:
         raise ArgumentError(
             f"{document.path}: has no header; say what its {len(found.columns)} columns are with "
-            "--columns, such as name,x,y,z,omega,phi,kappa"
+            "--poses-columns, such as name,x,y,z,omega,phi,kappa"
         )
     name, angles, place = _first(found, NAME), _angles(found, options), _place_columns(found)
     if name is None or (angles is None and place is None):
         raise ArgumentError(
             f"{document.path}: has no column of names, or neither x and y nor three angles; it has "
-            f"{', '.join(found.columns)}; name them with --columns"
+            f"{', '.join(found.columns)}; name them with --poses-columns"
         )
     crs = None if place is None else _crs(document, options, geographic=place[0] in _LONGITUDE)
     poses: list[Pose] = []
@@ -167,8 +167,8 @@ def _crs(document: Document, options: PoseOptions, *, geographic: bool) -> CRS:
     found = options.crs or document.tables[0].crs
     if found is None:
         raise CrsError(
-            f"{document.path}: does not say which CRS its x and y are in; name it with --crs, or "
-            f"put {document.path.stem}.prj beside it"
+            f"{document.path}: does not say which CRS its x and y are in; name it with "
+            f"--poses-crs, or put {document.path.stem}.prj beside it"
         )
     return found
 

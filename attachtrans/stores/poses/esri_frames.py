@@ -128,7 +128,9 @@ def _pose(
     found = srs(values["srs"]) if "srs" in values else crs or options.crs
     x, y, z = (number(values.get(f"perspective{axis}")) for axis in "xyz")
     if found is None or x is None or y is None:
-        raise SourceError("has no PerspectiveX, PerspectiveY or no SRS; name the CRS with --crs")
+        raise SourceError(
+            "has no PerspectiveX, PerspectiveY or no SRS; name the CRS with --poses-crs"
+        )
     if not found.is_projected and not _has_centre(values):
         raise SourceError(f"its SRS {found.name} is not projected, which frames must be")
     try:

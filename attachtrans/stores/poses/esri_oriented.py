@@ -82,7 +82,7 @@ def read_oriented_imagery(document: Document, options: PoseOptions) -> PoseTable
         if crs is None and not any(map(found.has, ("srs", *_WORDS))):
             raise CrsError(
                 f"{document.path}: {found.name} has no SRS, neither of the table nor in a column; "
-                "name the CRS of X and Y with --crs"
+                "name the CRS of X and Y with --poses-crs"
             )
         for count, row in enumerate(found.rows, start=1):
             name = first_words(row.values, _PATH) or f"row {count}"

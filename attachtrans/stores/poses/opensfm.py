@@ -163,7 +163,7 @@ def _odm(path: Path, reference: TangentFrame | None, options: PoseOptions) -> _O
     if options.crs is None or offset is None:
         raise CrsError(
             f"{path}: is ODM's, in a projected CRS less an offset, and which is not to be found: "
-            "name the CRS with --crs, or put odm_georeferencing/coords.txt where ODM has it"
+            "name the CRS with --poses-crs, or put odm_georeferencing/coords.txt where ODM has it"
         )
     return _Odm(crs=options.crs, offset=offset)
 

@@ -51,7 +51,7 @@ def read_text_table(path: Path, columns: tuple[str, ...] = ()) -> TextTable:
         head = last[0] if last and len(last[0]) > 2 and not _is_data(last[0]) else ()
     width = max((len(row) for row in cells), default=len(head))
     if columns and len(columns) != width:
-        raise ArgumentError(f"--columns names {len(columns)} columns; {path} has {width}")
+        raise ArgumentError(f"--poses-columns names {len(columns)} columns; {path} has {width}")
     named = columns or head
     names = named or tuple(f"column {place}" for place in range(1, width + 1))
     return TextTable(columns=names, rows=tuple(cells), named=bool(named))

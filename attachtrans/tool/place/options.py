@@ -26,7 +26,7 @@ class Placing:
 
     poses       file or folder with the photos' poses (`stores.poses`)
     poses_crs   coordinate system of those, where they do not say
-    header      names for the columns of that file, where it has none
+    header      names for the columns of that file (or of a table of poses), where it has none
     radius_unit of the radial distortion in Esri's tables, see `stores.poses.PoseOptions`
     columns     part of a pose -> attribute column of the photos' features
     camera      file with the camera's inside, for all photos
@@ -87,8 +87,6 @@ class Placing:
             raise ArgumentError("--ground is a level ground and --dem is not: give one of them")
         if self.far_m is not None and self.far_m <= (self.near_m or 0.0):
             raise ArgumentError(f"--far {self.far_m:g} is not beyond --near {self.near_m or 0:g}")
-        if self.header and self.poses is None:
-            raise ArgumentError("--poses-columns names the columns of --poses, which is not given")
         for flag, value, known in (
             ("--footprint", self.mode, MODES),
             ("--distortion-radius-unit", self.radius_unit, RADIUS_UNITS),

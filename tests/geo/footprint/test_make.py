@@ -116,7 +116,7 @@ def test_the_views_own_far_distance_holds():
 def test_only_sky_has_no_footprint():
     with pytest.raises(HorizonError, match="only the sky"):
         footprint(flat(pinhole((0.0, 130.0, 0.0))))
-    with pytest.raises(HorizonError, match="further away than far_m, 12 m"):
+    with pytest.raises(HorizonError, match="beyond 12 m, the far distance"):
         footprint(flat(pinhole((0.0, 40.0, 0.0))), far_m=12.0)
     with pytest.raises(HorizonError, match="under the ground's surface"):
         footprint(flat(pinhole((0.0, 0.0, 0.0)), z=200.0))

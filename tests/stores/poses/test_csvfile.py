@@ -46,7 +46,7 @@ def test_g1_ngi_table_with_prj_and_interior_parameters(shared, tables, name):
 def test_a_table_without_header_and_the_geojson_of_the_same_frames(shared, tables, name):
     columns = ("name", "x", "y", "z", "omega", "phi", "kappa")
     bare = tables.parent / "ngi" / "camera_pos_ori.txt"
-    with pytest.raises(ArgumentError, match="--columns"):
+    with pytest.raises(ArgumentError, match="--poses-columns"):
         read_poses(bare)
     known = read_poses(tables / "ngi_xyz_opk.csv")
     named = read_poses(bare, crs=known.crs, options=PoseOptions(columns=columns))
@@ -66,7 +66,7 @@ def test_odm_tables_of_both_kinds_of_angles(shared, tables, name):
     lens = read_poses(tables.parent / "odm").poses[0].lens
     options = PoseOptions(cameras={"dji fc6310r 5472 3648 brown 0.6666": lens})
     found = truth(geo, f"odm_{name}")
-    with pytest.raises(CrsError, match=r"--crs.*odm_xyz_opk\.prj"):
+    with pytest.raises(CrsError, match=r"--poses-crs.*odm_xyz_opk\.prj"):
         read_poses(tables / "odm_xyz_opk.csv")
     table = read_poses(tables / "odm_xyz_opk.csv", crs=srs(32651), options=options)
     camera = stood(table.find(f"{name}.tif"), found["im_size"])

@@ -243,7 +243,7 @@ def test_a_field_of_view_that_no_pinhole_has_is_told(tmp_path):
 
 def test_a_table_that_names_no_system_demands_one(tmp_path):
     row = {name: value for name, value in NEW.items() if name != "SRS"}
-    with pytest.raises(CrsError, match="--crs"):
+    with pytest.raises(CrsError, match="--poses-crs"):
         read(tmp_path, row)
     assert read(tmp_path, row, crs=srs(4326)).poses[0].xyz == (10.0, 50.0, 120.0)
 

@@ -109,7 +109,7 @@ def test_odm_with_another_reference_demands_a_crs(odm, tmp_path):
     path.parent.mkdir()
     (tmp_path / "odm_dem").mkdir()
     path.write_text(json.dumps(value))
-    with pytest.raises(CrsError, match="--crs"):
+    with pytest.raises(CrsError, match="--poses-crs"):
         read_poses(path)
     assert read_poses(path, crs=srs(32651)).crs == srs(32651)
 

@@ -45,7 +45,7 @@ def test_a_table_without_header_gets_its_names_from_the_user(tmp_path):
     assert (bare.columns, bare.named) == (("column 1", "column 2", "column 3"), False)
     named = read_text_table(path, COLUMNS)
     assert (named.columns, named.rows, named.named) == (COLUMNS, ROWS, True)
-    with pytest.raises(ArgumentError, match="--columns names 2"):
+    with pytest.raises(ArgumentError, match="--poses-columns names 2"):
         read_text_table(path, COLUMNS[:2])
 
 
