@@ -300,6 +300,8 @@ class Pipeline:
             anonymise=self._rules.anonymise,
         )
         placement = job.sight.place(result.array) if job.sight else None
+        if placement is not None:
+            job.reason = placement.problem
         job.draft = Draft(
             item=job.item,
             data=encoded.data,

@@ -37,7 +37,8 @@ class Status(StrEnum):
 class Outcome:
     """What became of one item.
 
-    reason      why it was skipped, refused or failed ("" otherwise)
+    reason      why it was skipped, refused or failed; of a translated photo, why it has no place on
+                the map where one was asked for ("" otherwise)
     seconds     from reading to commit
     seam_ratio  mean step across tile borders over mean step elsewhere, where tiles were blended
     """

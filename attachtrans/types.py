@@ -65,11 +65,13 @@ class Placement:
     geometry    polygon or multipolygon as well-known binary (ISO), in the output's CRS; None where
                 it has no place, and `problem` says why
     attributes  what is known of it, by column name
+    rectified   the result lies on the map's grid: it is an ortho, no longer the photo
     """
 
     geometry: bytes | None
     attributes: Mapping[str, str | float | int | None] = field(default_factory=dict)
     problem: str = ""
+    rectified: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

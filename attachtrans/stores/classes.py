@@ -25,6 +25,7 @@ from attachtrans.stores.registry import (
 from attachtrans.stores.schema import (
     GUID,
     MODEL_FP,
+    PLACE_FP,
     SRC_FID,
     SRC_FILE,
     SRC_GLOBALID,
@@ -122,11 +123,12 @@ def plan_target(
     """The output class for a source's layer: photos in its own columns are left behind.
 
     Columns with paths of its photos become SRC_<name>: there they say where the originals are, and
-    are not taken for the output's photos. extra: columns that the output layout adds to the class.
+    are not taken for the output's photos. So does PLACE_FP, which tells classes of footprints from
+    others. extra: columns that the output layout adds to the class.
     """
     own = [photos for photos in tables if same(photos.table, table.name)]
     leave = [photos.data for photos in own if photos.layout is LayoutName.BLOB]
-    reserved = [photos.data for photos in own if photos.layout is LayoutName.PATH]
+    reserved = [photos.data for photos in own if photos.layout is LayoutName.PATH] + [PLACE_FP]
     reserved += [c.name for c in table.columns if extra and _SLOT.fullmatch(c.name)]
     return plan_class(connection, table, name, extra=extra, reserved=reserved, leave=leave)
 

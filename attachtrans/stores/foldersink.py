@@ -7,9 +7,7 @@ import os
 from pathlib import Path
 
 from attachtrans.errors import ArgumentError, GeorefError, ImageError, SinkError
-from attachtrans.image.arrays import turned
 from attachtrans.image.base import Media
-from attachtrans.image.probe import probe
 from attachtrans.journal import SUFFIX, Entry, Journal
 from attachtrans.stores.backup import kept_stem
 from attachtrans.stores.base import Objection
@@ -17,8 +15,9 @@ from attachtrans.stores.durable import digest_of_file, replace_file
 from attachtrans.stores.filenames import ending_for, split_name
 from attachtrans.stores.folder import RESULTS, FolderFile, FolderPhotos
 from attachtrans.stores.overwrite import OverwriteSink
+from attachtrans.stores.pixelcolumns import stored_sizes
 from attachtrans.stores.placed import rescaled, sidecar_for, sidecars_of
-from attachtrans.types import Draft, Item, Size
+from attachtrans.types import Draft, Item
 
 _THIS_PHOTO_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR})
 
@@ -162,7 +161,7 @@ class FolderSink:
         for sidecar in sidecars_of(image):
             path = sidecar_for(sidecar, image, target)
             try:
-                data = rescaled(sidecar, *_stored_sizes(draft))
+                data = rescaled(sidecar, *stored_sizes(draft))
             except GeorefError as error:
                 self._notes.append(f"{sidecar} was not carried over: {error}")
                 continue
@@ -203,9 +202,3 @@ class FolderOverwriteSink(OverwriteSink):
                     "it says; write to an --output folder, where these files are rescaled"
                 )
         super().commit(draft)
-
-
-def _stored_sizes(draft: Draft) -> tuple[Size, Size]:
-    """The photo's and the result's sizes as their files have them, before they are turned."""
-    orientation = probe(draft.data).orientation
-    return turned(draft.size_in, orientation), turned(draft.size_out, orientation)

@@ -24,6 +24,7 @@ from attachtrans.stores.base import Objection
 from attachtrans.stores.durable import require_room
 from attachtrans.stores.layouts.base import LayoutName
 from attachtrans.stores.photos import Place, PlacedPhotos
+from attachtrans.stores.pixelcolumns import kept_note, layer_pixel_columns
 from attachtrans.stores.replace import BlobWriter, FileWriter
 from attachtrans.types import Draft, Item
 
@@ -87,6 +88,8 @@ class OverwriteSink:
             )
             raise SinkError(message)
         self._check_room()
+        self._pixels = layer_pixel_columns(photos.path, photos.tables)
+        self._resized = False
         self._files = FileWriter()
         self._file_backup = FileBackup(self._originals) if safety.backup else None
         self._blobs: BlobWriter | None = None
@@ -133,6 +136,7 @@ class OverwriteSink:
 
     def commit(self, draft: Draft) -> None:
         """See PhotoSink."""
+        self._resized |= draft.size_in != draft.size_out
         place = self._photos.place(draft.item)
         if not self._journal.is_known(draft.digest_in):
             self._back_up(draft, place)  # a result of ours has its original kept already
@@ -188,6 +192,8 @@ class OverwriteSink:
             kept = _kept(self._copy, self._originals)
             if kept:
                 notes.append(f"originals are kept in {' and '.join(map(str, kept))}")
+        if self._pixels and self._resized:
+            notes.append(kept_note(self._pixels))
         return tuple(notes)
 
     def _verify(self) -> None:

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from pyproj import CRS
-
-from attachtrans.errors import ImageError
+from attachtrans.errors import GeorefError, ImageError
 from attachtrans.image import sniff
 from attachtrans.journal import digest_of
 from attachtrans.stores.base import Objection, PhotoSource
 from attachtrans.stores.carry import Carrier, Origin, raw_text, source_name
 from attachtrans.stores.classes import plan_target, prepare, target_names
 from attachtrans.stores.extras import ExtraColumns
-from attachtrans.stores.features import (
+from attachtrans.stores.geopackage import connect, read_schema
+from attachtrans.stores.outfile import OutFile
+from attachtrans.stores.outputclass import (
     OutputClass,
     Provenance,
     clean_key,
@@ -34,18 +35,20 @@ from attachtrans.stores.features import (
     photo_fields,
     refuse_own_layer,
 )
-from attachtrans.stores.geopackage import connect, read_schema
-from attachtrans.stores.outfile import OutFile
 from attachtrans.stores.outputs.base import Attachment, PhotoStore
 from attachtrans.stores.photofeatures import (
     PHOTO_FIELDS,
+    PLACING_FIELD,
+    Footprinting,
     PhotoFeatures,
     PhotoKey,
+    fitted,
     furnish_rows,
     photo_class,
     with_footprints,
 )
 from attachtrans.stores.photos import Photos
+from attachtrans.stores.pixelcolumns import pixel_columns, scaled_columns, stored_sizes
 from attachtrans.stores.schema import SRC_ATT, ClassPlan, Field
 from attachtrans.types import Draft, Item, Placement
 
@@ -54,11 +57,15 @@ _HEAD = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
-    """An output class, the store of its photos, and what copies attributes into it."""
+    """An output class, the store of its photos, and what copies attributes into it.
+
+    pixels  the carried columns that are measured in pixels
+    """
 
     rows: PhotoFeatures
     store: PhotoStore
     carrier: Carrier | None
+    pixels: tuple[str, ...]
 
 
 class PhotoClassSink:
@@ -70,7 +77,7 @@ class PhotoClassSink:
         photos: PhotoSource,
         output: OutputClass,
         provenance: Provenance,
-        crs: CRS,
+        footprints: Footprinting,
     ) -> None:
         """Make or check the output classes.
 
@@ -78,89 +85,94 @@ class PhotoClassSink:
         cannot be, SchemaError when an existing class does not fit, BusyError, SinkError, and
         SourceError when the source cannot be read.
         """
+        self._path = source
         self._photos = photos
         self._output = output
         self._origin = Origin(file=source_name(source, output.path), model=provenance.fingerprint)
+        self._footprints = footprints
         self._targets: dict[str, _Target] = {}
         self._added: Counter[str] = Counter()
+        self._notes: list[str] = []
         self._extras: ExtraColumns | None = None
         self._source: sqlite3.Connection | None = None
+        names = class_names(source, photos, output.layer)
+        if isinstance(photos, Photos):
+            refuse_own_layer(source, output, names)
         with ExitStack() as stack:
+            stack.callback(self._close_source)
             self._out = OutFile(output.path)
             stack.callback(self._out.close)
-            slots = photo_fields(photos, output.layout)
             if isinstance(photos, Photos):
                 self._source = connect(source)
-                stack.callback(self._source.close)
                 self._source.text_factory = raw_text
-                self._prepare_layers(source, photos, slots, crs)
+                self._prepare_layers(source, photos, names)
             else:
-                plan = photo_class(output.layer or source.stem, crs, layer="", extra=slots)
-                self._prepare(plan, (), len(slots) // 3)
+                for layer, name in names.items():
+                    self._prepare(self._bare(name, layer), ())
             for target in self._targets.values():
                 describe(self._out, target.rows.plan, self._origin, provenance)
             stack.pop_all()
 
-    def _prepare_layers(
-        self, source: Path, photos: Photos, slots: tuple[Field, ...], crs: CRS
-    ) -> None:
-        """A class for each layer that photos hang on; one for all where they hang on none."""
+    @property
+    def _slots(self) -> tuple[Field, ...]:
+        """The columns of a class for its photo: each feature has one."""
+        return photo_fields(self._output.layout, 1)
+
+    def _bare(self, name: str, layer: str) -> ClassPlan:
+        """A class without attributes of a source's features."""
+        extra = (*self._slots, PLACING_FIELD)
+        return photo_class(name, self._footprints.crs_of(layer), layer=layer, extra=extra)
+
+    def _prepare_layers(self, source: Path, photos: Photos, names: dict[str, str]) -> None:
+        """A class per layer; those that are there first, so that a misfit makes nothing."""
         connection = connect(source)
         try:
             schema = read_schema(connection, source)
-            layers = list(dict.fromkeys(name for t in photos.tables for name in t.layers))
-            names = target_names(layers or [source.stem], self._output.layer)
-            refuse_own_layer(source, self._output, names)
             self._extras = extra_columns(source, schema, photos.tables, self._output.layout)
-            own = [f for f in PHOTO_FIELDS if f.name != SRC_ATT or not slots]
-            for layer, name in names.items():
-                table = schema.table(layer) if layers else None
+            there = self._out.schema()
+            for layer, name in sorted(names.items(), key=lambda pair: there.table(pair[1]) is None):
+                table = schema.table(layer)
                 if table is None:
-                    plan = photo_class(name, crs, layer="", extra=slots)
+                    plan = self._bare(name, layer)
                 else:
-                    extra = (*slots, *own)
+                    own = [f for f in PHOTO_FIELDS if f.name != SRC_ATT or not self._slots]
+                    extra = (*self._slots, PLACING_FIELD, *own)
                     plan = plan_target(connection, table, name, photos.tables, extra)
-                    plan = with_footprints(plan, crs)
-                tables = [t for t in photos.tables if layer in t.layers] or photos.tables
-                self._prepare(
-                    plan, self._extras.fields(tables), len(slots) // 3, source, connection
-                )
+                    plan = with_footprints(plan, self._footprints.crs_of(layer))
+                first = next(iter(names)) == layer
+                tables = [t for t in photos.tables if layer in t.layers or (first and not t.layers)]
+                self._prepare(plan, self._extras.fields(tables), connection)
         finally:
             connection.close()
 
     def _prepare(
-        self,
-        plan: ClassPlan,
-        extra: Sequence[Field],
-        slots: int,
-        source: Path | None = None,
-        connection: sqlite3.Connection | None = None,
+        self, plan: ClassPlan, extra: Sequence[Field], source: sqlite3.Connection | None = None
     ) -> None:
         def furnish(connection: sqlite3.Connection, plan: ClassPlan, is_new: bool) -> PhotoStore:  # noqa: FBT001
             furnish_rows(connection, plan, is_new)
-            return furnish_photos(
-                connection,
-                plan,
-                is_new,
-                output=self._output,
-                origin=self._origin,
-                extra=tuple(extra),
-                slots=slots,
-            )
+            return photos(connection, plan, is_new)
 
-        prepared, store = prepare(self._out, connection, plan, furnish)
+        photos = partial(
+            furnish_photos, output=self._output, origin=self._origin, extra=tuple(extra), slots=1
+        )
+        plan = fitted(self._out.connection, self._out.schema().table(plan.table.name), plan)
+        prepared, store = prepare(self._out, source if plan.layer_key else None, plan, furnish)
         carrier = None
-        if source is not None and plan.layer:
-            carrier = Carrier(source, self._out, prepared, self._origin)
+        if plan.layer_key:
+            carrier = Carrier(self._path, self._out, prepared, self._origin)
         self._targets[plan.layer] = _Target(
-            rows=PhotoFeatures(prepared, self._origin), store=store, carrier=carrier
+            rows=PhotoFeatures(prepared, self._origin, self._footprints.placing),
+            store=store,
+            carrier=carrier,
+            pixels=pixel_columns(f.name for f in prepared.table.fields if f.source),
         )
 
     def holds(self, item: Item, digest: str) -> bool:
-        """See PhotoSink: the photo's feature has the result of this content."""
-        target, photo, _ = self._target(item)
+        """See PhotoSink: the photo's feature has the result of this content, placed like this."""
+        layer, target = self._target(item)
+        photo = PhotoKey(layer=layer, key=clean_key(item.key))
         with self._out.lock:
-            feature = target.rows.find(self._out.connection, photo)
+            feature = target.rows.placed(self._out.connection, photo)
             return feature is not None and target.store.holds(
                 self._out.connection, feature, photo.key, digest
             )
@@ -176,31 +188,46 @@ class PhotoClassSink:
         place = Placement(
             geometry=None, attributes={"NAME": item.name}, problem="not translated, so not placed"
         )
-        self._put(item, digest_of(data), (item.name, media_type, data), place)
+        content = (item.name, media_type, data)
+        self._put(
+            item, self._attachment(item, digest_of(data), content), self._carried(item), place
+        )
 
     def commit(self, draft: Draft) -> None:
         """See PhotoSink: feature and photo in one transaction."""
         content = (fitting_name(draft), draft.media_type, draft.data)
-        self._put(draft.item, draft.digest_in, content, draft.placement)
+        attachment = self._attachment(draft.item, draft.digest_in, content)
+        carried = self._rescaled(self._carried(draft.item), draft)
+        self._put(draft.item, attachment, carried, draft.placement)
         self._added["photos"] += 1
         if draft.placement is None or draft.placement.geometry is None:
             self._added["without"] += 1
 
-    def _put(
-        self, item: Item, digest: str, content: tuple[str, str, bytes], place: Placement | None
-    ) -> None:
-        target, photo, fid = self._target(item)
-        # Read before the transaction: the source may be the same file, which is locked then.
-        carried = self._carried(target, fid)
+    def _attachment(self, item: Item, digest: str, content: tuple[str, str, bytes]) -> Attachment:
+        # Read before the transaction, and so is `_carried`: the source may be the same file, which
+        # is locked then.
         name, media_type, data = content
-        attachment = Attachment(
-            key=photo.key,
+        extra: dict[str, object] = {}
+        if self._extras is not None and isinstance(self._photos, Photos):
+            extra = self._extras.values(self._photos.place(item))
+        return Attachment(
+            key=clean_key(item.key),
             digest=digest,
             name=name,
             media_type=media_type,
             data=data,
-            extra=self._extra(item),
+            extra=extra,
         )
+
+    def _put(
+        self,
+        item: Item,
+        attachment: Attachment,
+        carried: Mapping[str, object],
+        place: Placement | None,
+    ) -> None:
+        layer, target = self._target(item)
+        photo = PhotoKey(layer=layer, key=attachment.key)
         try:
             with self._out.transaction() as connection:
                 feature = target.rows.put(connection, photo, carried, place)
@@ -209,24 +236,34 @@ class PhotoClassSink:
             message = f"{item.key} does not fit into {self._output.path.name}: {error}"
             raise ImageError(message) from error
 
-    def _target(self, item: Item) -> tuple[_Target, PhotoKey, int | None]:
-        """The class of an item's first feature, by what it is known there, and that feature."""
-        key = clean_key(item.key)
-        for ref in item.features:
-            if ref.layer in self._targets:
-                return self._targets[ref.layer], PhotoKey(layer=ref.layer, key=key), ref.fid
-        layer, target = next(iter(self._targets.items()))
-        return target, PhotoKey(layer=layer, key=key), None
+    def _target(self, item: Item) -> tuple[str, _Target]:
+        """The class that a photo goes into, and its layer."""
+        layer = layer_of(self._photos, item)
+        return layer, self._targets[layer]
 
-    def _carried(self, target: _Target, fid: int | None) -> dict[str, object]:
-        if target.carrier is None or self._source is None or fid is None:
+    def _carried(self, item: Item) -> dict[str, object]:
+        """The attributes of the first feature that a photo hangs on."""
+        _, target = self._target(item)
+        if target.carrier is None or self._source is None or not item.features:
             return {}
-        return target.carrier.values(self._source, fid) or {}
+        return target.carrier.values(self._source, item.features[0].fid) or {}
 
-    def _extra(self, item: Item) -> dict[str, object]:
-        if self._extras is None or not isinstance(self._photos, Photos):
-            return {}
-        return self._extras.values(self._photos.place(item))
+    def _rescaled(self, carried: dict[str, object], draft: Draft) -> dict[str, object]:
+        """Attributes with what they say in pixels said for the result.
+
+        Not where the result is an ortho: they speak of the photo, which it no longer is.
+        """
+        _, target = self._target(draft.item)
+        if not target.pixels or (draft.placement is not None and draft.placement.rectified):
+            return carried
+        before, after = stored_sizes(draft)
+        if before == after:
+            return carried
+        try:
+            return carried | scaled_columns(carried, target.pixels, before, after)
+        except GeorefError as error:
+            self._notes.append(f"{draft.item.key}: attributes were left as they are: {error}")
+            return carried
 
     def finish(self) -> tuple[str, ...]:
         """See PhotoSink: check the file, say what is in it."""
@@ -235,12 +272,43 @@ class PhotoClassSink:
         note = f"{self._added['photos']} photos with their footprints were added to {names} in "
         without = self._added["without"]
         lacking = f"; {without} of them have none, PROBLEM says why" if without else ""
-        return (f"{note}{self._output.path}{lacking}",)
+        return (f"{note}{self._output.path}{lacking}", *self._notes)
 
     def close(self) -> None:
         """See PhotoSink."""
+        self._close_source()
+        self._out.close()
+
+    def _close_source(self) -> None:
         if self._extras is not None:
             self._extras.close()
         if self._source is not None:
             self._source.close()
-        self._out.close()
+
+
+def layers_of(photos: PhotoSource) -> tuple[str, ...]:
+    """The layers that photos hang on; one without a name where there are none."""
+    if not isinstance(photos, Photos):
+        return ("",)
+    return tuple(dict.fromkeys(name for t in photos.tables for name in t.layers)) or ("",)
+
+
+def layer_of(photos: PhotoSource, item: Item) -> str:
+    """In the class of which layer a photo goes: of its first feature, or of its table."""
+    if item.features:
+        return item.features[0].layer
+    own = photos.place(item).table.layers if isinstance(photos, Photos) else ()
+    return own[0] if own else layers_of(photos)[0]
+
+
+def class_names(source: Path, photos: PhotoSource, layer: str | None) -> dict[str, str]:
+    """What the output class of each layer is called; see `layers_of`. Raises ArgumentError.
+
+    layer: the name that was asked for.
+    """
+    layers = layers_of(photos)
+    if layers != ("",):
+        return target_names(layers, layer)
+    path = source.resolve()
+    own = path.name if path.is_dir() else path.stem
+    return {"": target_names([own], layer)[own]}

@@ -20,6 +20,8 @@ from attachtrans.stores.srs import Srs, read_all_srs
 GUID = "GlobalID"
 SRC_FILE, SRC_LAYER, SRC_GLOBALID, SRC_FID = "SRC_FILE", "SRC_LAYER", "SRC_GLOBALID", "SRC_FID"
 SRC_ATT, SRC_DIGEST, MODEL_FP = "SRC_ATT", "SRC_DIGEST", "MODEL_FP"
+# Of classes with a feature per photo: what the user said of where photos were taken.
+PLACE_FP = "PLACE_FP"
 
 _INTEGERS = ("TINYINT", "SMALLINT", "MEDIUMINT", "INTEGER")
 _PLAIN = frozenset(

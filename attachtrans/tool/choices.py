@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
-from attachtrans.stores.features import OutputClass
+from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.overwrite import Safety
 from attachtrans.tool.place.options import Placing
 
@@ -77,7 +77,11 @@ class Writing:
         return self.output.path if isinstance(self.output, OutputClass) else self.output
 
     @property
+    def footprints(self) -> bool:
+        """Whether footprints are wanted."""
+        return self.geometry != "source"
+
+    @property
     def looks(self) -> bool:
         """Whether photos are looked for on the map."""
-        placed = self.geometry != "source" or self.space == "map"
-        return placed or self.placing.has_products
+        return self.footprints or self.space == "map" or self.placing.has_products

@@ -25,7 +25,7 @@ from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.raster import RasterOptions, RasterSpec, RasterWriter
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.place.poser import Poser
-from attachtrans.tool.place.products import Products, colours, windows
+from attachtrans.tool.place.products import Products, colours, product_names, windows
 from attachtrans.tool.place.viewer import Seen, Viewer
 from attachtrans.tool.sources import Choice, open_source
 from attachtrans.types import Item, Window
@@ -74,7 +74,8 @@ class Orthos:
             stack.callback(viewer.close)
             poser = Poser(self.placing, self.photos)
             stack.callback(poser.close)
-            products = Products(placing=self.placing, crs=self._crs())
+            names = product_names(item.key for item in self.photos)
+            products = Products(placing=self.placing, crs=self._crs(), names=names)
             if not self.dry_run:
                 products.prepare()
             frames: list[tuple[Item, Seen]] = []

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pyproj import CRS
-
 from attachtrans import __version__
 from attachtrans.errors import ArgumentError
 from attachtrans.journal import SUFFIX, JobDescription, Journal, now
 from attachtrans.stores.backup import kept_stem
 from attachtrans.stores.base import PhotoSink
-from attachtrans.stores.features import FeatureClassSink, OutputClass, Provenance
+from attachtrans.stores.features import FeatureClassSink
 from attachtrans.stores.folder import FolderPhotos
 from attachtrans.stores.foldersink import (
     FolderOverwriteSink,
@@ -22,12 +20,13 @@ from attachtrans.stores.foldersink import (
     prepare_results,
     results_journal,
 )
+from attachtrans.stores.outputclass import OutputClass, Provenance
 from attachtrans.stores.overwrite import OverwriteSink, secured
 from attachtrans.stores.photoclass import PhotoClassSink
+from attachtrans.stores.photofeatures import Footprinting
 from attachtrans.stores.photos import Photos
 from attachtrans.tool.choices import ModelChoice, Writing
-
-_WGS84 = CRS.from_epsg(4326)
+from attachtrans.tool.place.options import Placing
 
 
 class Job(NamedTuple):
@@ -84,6 +83,28 @@ class Job(NamedTuple):
                 f"--geometry {self.writing.geometry}: photos of a folder hang on no features, so "
                 "their geometries can only be footprints"
             )
+        self._check_placing()
+
+    def _check_placing(self) -> None:
+        """Refuse options that would have no effect. Raises ArgumentError."""
+        writing, placing = self.writing, self.writing.placing
+        if not writing.looks and placing != Placing():
+            raise ArgumentError(
+                "the options on poses, ground and orthos have no effect here: add --geometry "
+                "footprint (or both), --ortho, --rpc, --cameras or --map-space, or leave them out"
+            )
+        if writing.space == "map" and placing.has_products:
+            raise ArgumentError(
+                "--ortho, --rpc and --cameras go with --pixel-space: in map space the results "
+                "themselves are orthos"
+            )
+        if placing.rpc is None and (placing.undistort or placing.force_rpc):
+            raise ArgumentError("--undistort and --force-rpc go with --rpc only")
+        orthos = placing.ortho is not None or writing.space == "map"
+        if not orthos and (placing.resolution is not None or placing.occlusion):
+            raise ArgumentError("--resolution and --occlusion go with --ortho or --map-space only")
+        if placing.ortho is None and placing.cog:
+            raise ArgumentError("--cog goes with --ortho only")
 
     def prepare(self) -> None:
         """Make the folder of results. Raises ArgumentError, SinkError."""
@@ -91,12 +112,12 @@ class Job(NamedTuple):
             prepare_results(self.photos, self.writing.output)
 
     def sink(
-        self, journal: Journal, crs: CRS | None, backed_up: Callable[[int, int], None]
+        self, journal: Journal, footprints: Footprinting, backed_up: Callable[[int, int], None]
     ) -> PhotoSink:
-        """The sink of this job; crs is that of footprints, None where none are wanted."""
+        """The sink of this job; footprints are made where they are wanted."""
         output, photos, fingerprint = self.writing.output, self.photos, self.model.fingerprint
         if isinstance(output, OutputClass):
-            return self._class_sink(output, crs)
+            return self._class_sink(output, footprints)
         if isinstance(photos, FolderPhotos) and output is not None:
             return FolderSink(photos, output, journal, fingerprint=fingerprint)
         kind = FolderOverwriteSink if isinstance(photos, FolderPhotos) else OverwriteSink
@@ -104,7 +125,7 @@ class Job(NamedTuple):
             photos, journal, self.writing.safety, fingerprint=fingerprint, progress=backed_up
         )
 
-    def _class_sink(self, output: OutputClass, crs: CRS | None) -> PhotoSink:
+    def _class_sink(self, output: OutputClass, footprints: Footprinting) -> PhotoSink:
         provenance = Provenance(
             model=self.model.definition.name,
             fingerprint=self.model.fingerprint,
@@ -112,7 +133,7 @@ class Job(NamedTuple):
             version=__version__,
         )
         geometry, photos = self.writing.geometry, self.photos
-        if isinstance(photos, Photos) and (geometry != "footprint" or crs is None):
-            footprints = crs if geometry == "both" else None
-            return FeatureClassSink(self.source, photos, output, provenance, footprints=footprints)
-        return PhotoClassSink(self.source, photos, output, provenance, crs or _WGS84)
+        if not isinstance(photos, Photos) or geometry == "footprint":
+            return PhotoClassSink(self.source, photos, output, provenance, footprints)
+        beside = footprints if geometry == "both" else None
+        return FeatureClassSink(self.source, photos, output, provenance, footprints=beside)

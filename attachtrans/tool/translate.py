@@ -18,7 +18,7 @@ from attachtrans.models.catalog import MODEL_TYPES
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.job import job_fingerprint, require_release, resolve_arguments
 from attachtrans.report import Outcome, Report
-from attachtrans.stores.features import OutputClass
+from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.outputs import OutputLayout
 from attachtrans.stores.overwrite import Safety
 from attachtrans.tool.choices import (

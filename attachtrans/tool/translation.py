@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 from attachtrans.errors import ArgumentError, SourceError
 from attachtrans.journal import Journal, digest_of
 from attachtrans.report import Outcome, Report, Status
+from attachtrans.stores.held import held
 from attachtrans.stores.outputclass import OutputClass
-from attachtrans.stores.held import held_digests
 from attachtrans.stores.overwrite import restore_originals
 from attachtrans.stores.replace import vacuum as vacuum_file
-from attachtrans.tool.place.open import open_placer
+from attachtrans.tool.place.open import footprinting, open_placer
 from attachtrans.tool.place.placer import Placer
 from attachtrans.tool.sinks import Job
 from attachtrans.types import Item, Size
@@ -58,6 +58,37 @@ class Quiet:
         """See `Progress`."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Placeless:
+    """Counts the photos of a run that were translated but not placed, or not looked at.
+
+    products  whether something was to be written beside the photos
+    """
+
+    products: bool
+    count: int = 0
+    first: str = ""
+    already: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Look at one outcome."""
+        self.already += outcome.status is Status.ALREADY
+        if outcome.status is Status.TRANSLATED and outcome.reason:
+            self.count += 1
+            self.first = self.first or f"{outcome.item.key}: {outcome.reason}"
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What the user should know of them."""
+        if self.count:
+            yield f"{self.count} photos were translated but not placed on the map. {self.first}"
+        if self.products and self.already:
+            yield (
+                f"nothing was written beside {self.already} photos that were translated before; "
+                "attachtrans ortho makes orthos of results"
+            )
+
+
 @dataclass(slots=True)
 class Translation:
     """One prepared run; iterate over it once to make it happen, an `Outcome` per attachment.
@@ -94,16 +125,19 @@ class Translation:
 
         stop = threading.Event()
         job, photos = self.job, self.job.photos
-        placer = open_placer(job, stack) if job.writing.looks else None
+        footprints = footprinting(job)
+        placer = open_placer(job, footprints, stack) if job.writing.looks else None
         engines, rules, devices = self._load(stop, placer)
         job.prepare()
+        if placer is not None:
+            placer.products.prepare()
         journal = Journal(job.journal_path)
         stack.callback(journal.close)
         if job.writing.restart:
             count = restore_originals(photos, journal, job.writing.safety)
             self.notes.append(f"{count} originals were restored from the backup")
         journal.begin(job.description, again=job.writing.safety.again)
-        sink = job.sink(journal, placer.crs if placer else None, self.progress.backed_up)
+        sink = job.sink(journal, footprints, self.progress.backed_up)
         stack.callback(sink.close)
         on_gpu = any(device.type != "cpu" for device in devices)
         hands = max(1, min(8, (os.cpu_count() or 1) // 3)) if on_gpu else 1
@@ -115,10 +149,13 @@ class Translation:
         )
         pipeline = Pipeline(photos, sink, engines, rules, crew=crew, stop=stop)
         self.times = {"wall": pipeline.times.wall, "cpu": pipeline.times.cpu}
-        yield from pipeline
+        placeless = Placeless(products=job.writing.placing.has_products)
+        for outcome in pipeline:
+            placeless.add(outcome)
+            yield outcome
         self._tell_precision(engines)
         if placer is not None:
-            self.notes.extend(placer.notes)
+            self.notes.extend((*placer.notes, *placeless.notes))
         photos.close()
         self.notes.extend(sink.finish())
         sink.close()
@@ -276,8 +313,9 @@ class Translation:
         """How a dry run asks whether an item is done already."""
         output = self.job.writing.output
         if isinstance(output, OutputClass):
-            held = held_digests(output.path, self.job.model.fingerprint)
-            return lambda _item, digest: digest in held
+            placing = self.job.writing.placing.footprints_fingerprint
+            there = held(output.path, self.job.model.fingerprint, placing)
+            return lambda item, digest: there.has(item.key, digest)
         path = self.job.journal_path
         if not path.exists() or self.job.writing.safety.again or self.job.writing.restart:
             return lambda _item, _digest: False

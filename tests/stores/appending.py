@@ -15,7 +15,8 @@ from attachtrans.image import sniff
 from attachtrans.journal import digest_of
 from attachtrans.stores.catalog import detect
 from attachtrans.stores.classes import without_results
-from attachtrans.stores.features import FeatureClassSink, OutputClass, Provenance
+from attachtrans.stores.features import FeatureClassSink
+from attachtrans.stores.outputclass import OutputClass, Provenance
 from attachtrans.stores.outputs import OutputLayout
 from attachtrans.stores.photos import open_photos
 from attachtrans.stores.selection import EVERYTHING, Selection

@@ -10,7 +10,8 @@ import pytest
 from attachtrans.errors import ArgumentError, ImageError, SinkError
 from attachtrans.journal import digest_of
 from attachtrans.stores.catalog import detect
-from attachtrans.stores.features import FeatureClassSink, OutputClass
+from attachtrans.stores.features import FeatureClassSink
+from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.outputs import OutputLayout
 from attachtrans.stores.photos import open_photos
 from attachtrans.stores.selection import Selection

@@ -7,46 +7,54 @@ from pathlib import Path
 
 from pyproj import CRS
 
+from attachtrans.errors import SourceError
 from attachtrans.geo.frame import read_crs
 from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.crs import crs_of
-from attachtrans.stores.features import OutputClass
 from attachtrans.stores.geopackage import reading
+from attachtrans.stores.outputclass import OutputClass, footprints_name
+from attachtrans.stores.photoclass import class_names, layer_of
+from attachtrans.stores.photofeatures import Footprinting
 from attachtrans.stores.photos import Photos
 from attachtrans.stores.registry import read_geometry
 from attachtrans.stores.srs import read_all_srs
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.place.placer import Placer
 from attachtrans.tool.place.poser import Poser
-from attachtrans.tool.place.products import Products
+from attachtrans.tool.place.products import Products, product_names
 from attachtrans.tool.place.viewer import Viewer
 from attachtrans.tool.sinks import Job
+from attachtrans.types import Item
 
 _WGS84 = CRS.from_epsg(4326)
 
 
-def open_placer(job: Job, stack: ExitStack) -> Placer:
+def open_placer(job: Job, footprints: Footprinting, stack: ExitStack) -> Placer:
     """What finds the photos of a job on the map; `stack` closes it.
 
     Raises:
         SourceError, GeorefError: a table of poses, a camera or an elevation model that cannot be
             read.
         CrsError: --crs is no coordinate system.
-        ArgumentError: a folder that cannot be made.
+        ArgumentError: options that do not fit each other or what is there.
     """
-    placing, output = job.writing.placing, job.writing.output
-    poser, viewer = open_finders(placing, job.photos, stack)
-    asked = None if placing.crs is None else read_crs(placing.crs)
-    products = Products(placing=placing, crs=asked)
-    products.prepare()
+    writing = job.writing
+    poser, viewer = open_finders(writing.placing, job.photos, stack)
+    names = product_names(item.key for item in job.photos) if writing.placing.has_products else {}
+    products = Products(placing=writing.placing, crs=_asked(writing.placing), names=names)
+
+    def system_of(item: Item) -> CRS:
+        return footprints.crs_of(layer_of(job.photos, item))
+
     return Placer(
-        placing=placing,
+        placing=writing.placing,
         poser=poser,
         viewer=viewer,
         products=products,
-        crs=asked or _class_crs(output, job.photos) or _WGS84,
-        map_space=job.writing.space == "map",
-        overwrite=output is None,
+        crs_of=system_of if writing.footprints else None,
+        map_space=writing.space == "map",
+        overwrite=writing.output is None,
+        max_pixels=writing.max_pixels,
     )
 
 
@@ -61,13 +69,40 @@ def open_finders(
     return poser, viewer
 
 
-def _class_crs(output: OutputClass | Path | None, photos: PhotoSource) -> CRS | None:
-    """That of the class that results are appended to, else that of the layer they come from."""
-    if isinstance(output, OutputClass) and output.layer and output.path.exists():
-        found = layer_crs(output.path, output.layer)
-        if found is not None:
-            return found
-    return source_crs(photos)
+def footprinting(job: Job) -> Footprinting:
+    """What the footprints of a job are in: --crs, else what each layer's class or layer is in.
+
+    Raises:
+        CrsError: --crs is no coordinate system.
+        ArgumentError: layers that cannot be called as asked.
+    """
+    writing, output = job.writing, job.writing.output
+    mark, asked = writing.placing.footprints_fingerprint, _asked(writing.placing)
+    if asked is not None or not (writing.footprints and isinstance(output, OutputClass)):
+        return Footprinting(crs=asked or _WGS84, placing=mark)
+    found = {}
+    for layer, name in class_names(job.source, job.photos, output.layer).items():
+        result = footprints_name(name) if writing.geometry == "both" else name
+        crs = _class_crs(output.path, result)
+        if crs is None and layer:
+            crs = layer_crs(job.source, layer)
+        if crs is not None:
+            found[layer] = crs
+    return Footprinting(crs=_WGS84, layers=found, placing=mark)
+
+
+def _asked(placing: Placing) -> CRS | None:
+    return None if placing.crs is None else read_crs(placing.crs)
+
+
+def _class_crs(path: Path, name: str) -> CRS | None:
+    """That of an output class; None where there is none yet, or no file that the sink takes."""
+    if not path.exists():
+        return None
+    try:
+        return layer_crs(path, name)
+    except SourceError:  # no GeoPackage, or the zero bytes that a killed run leaves
+        return None
 
 
 def source_crs(photos: PhotoSource | None) -> CRS | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from shapely.geometry import MultiPolygon, Polygon
 
-from attachtrans.errors import GeorefError
+from attachtrans.errors import ArgumentError, GeorefError, ImageError, SourceError
 from attachtrans.geo.footprint import Footprint, footprint, footprint_attributes
 from attachtrans.geo.rectify import rectify
 from attachtrans.geo.view import Grid
@@ -33,19 +34,20 @@ Pixels = NDArray[Any]
 class Placer:
     """Looks at photos; thread-safe.
 
-    crs         of footprints
+    crs_of      that of a photo's footprint; None: nobody wants footprints
     map_space   photos with a view are rectified before the net sees them
     overwrite   results take the place of the photos
-    footprints  whether anybody wants them
+    max_pixels  the most that a rectified photo may have
     """
 
     placing: Placing
     poser: Poser
     viewer: Viewer
     products: Products
-    crs: CRS
-    map_space: bool = False
-    overwrite: bool = False
+    crs_of: Callable[[Item], CRS] | None
+    map_space: bool
+    overwrite: bool
+    max_pixels: int
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ class Placer:
         try:
             pose = self.poser.pose(item, data, size, photo.orientation)
             seen = self.viewer.view(pose, size)
-        except GeorefError as error:
+        except (GeorefError, SourceError) as error:
             return PhotoSight(placer=self, item=item, photo=photo, seen=None, problem=str(error))
         sight = PhotoSight(placer=self, item=item, photo=photo, seen=seen, problem="")
         if self.map_space and not self.overwrite:
@@ -91,9 +93,13 @@ class PhotoSight:
         """The sight whose photo lies on the map's grid; itself where it shows no ground."""
         if self.seen is None:
             return self
-        pixels = stored(self.photo.pixels, self.photo.orientation)
+        pixels, own = self.photo.pixels, self.photo.alpha
+        if own is not None:
+            pixels = np.concatenate([pixels, own[None]])
+        pixels = stored(pixels, self.photo.orientation)
         try:
             grid = self.placer.products.grid(self.seen)
+            self._require_room(grid.size)
             array, mask = rectify(
                 pixels,
                 self.seen.view,
@@ -104,9 +110,20 @@ class PhotoSight:
             )
         except GeorefError as error:
             return replace(self, problem=str(error))
-        alpha = np.where(mask, _full(array.dtype), array.dtype.type(0))
+        visible = _full(array.dtype) if own is None else array[-1]
+        alpha = np.where(mask, visible, array.dtype.type(0))
+        array = array if own is None else array[:-1]
         photo = replace(self.photo, pixels=array, alpha=alpha, orientation=1)
         return replace(self, photo=photo, grid=grid)
+
+    def _require_room(self, size: Size) -> None:
+        """Raises ImageError for a grid that is too large."""
+        if size.width * size.height > self.placer.max_pixels:
+            raise ImageError(
+                f"rectified it would have {size.width} x {size.height} pixels, more than "
+                f"--max-pixels {self.placer.max_pixels}: give a larger --resolution or a smaller "
+                "--far"
+            )
 
     def encode(self, result: Pixels) -> Encoded | None:
         """See `roles.Sight`: a GeoTIFF where the photo was rectified."""
@@ -135,12 +152,15 @@ class PhotoSight:
         name: dict[str, str | float | int | None] = {"NAME": self.item.name}
         if self.seen is None:
             return Placement(geometry=None, attributes=name, problem=self.problem)
-        pixels = result if self.grid else stored(result, self.photo.orientation)
-        size = Size(pixels.shape[2], pixels.shape[1])
-        seen = self.seen
         if self.grid is None:
-            seen = replace(seen, view=seen.view.resized(size))
-        return placement(self.placer, self.item, seen, pixels if self.grid is None else None)
+            pixels = stored(result, self.photo.orientation)
+            view = self.seen.view.resized(Size(pixels.shape[2], pixels.shape[1]))
+            return placement(self.placer, self.item, replace(self.seen, view=view), pixels)
+        # The photo that would have given this ortho without a net: as many times larger.
+        factor = result.shape[2] / self.grid.size.width
+        width, height = (max(1, round(side * factor)) for side in self.seen.view.size)
+        seen = replace(self.seen, view=self.seen.view.resized(Size(width, height)))
+        return replace(placement(self.placer, self.item, seen, None), rectified=True)
 
 
 def placement(placer: Placer, item: Item, seen: Seen, pixels: Pixels | None) -> Placement:
@@ -151,15 +171,17 @@ def placement(placer: Placer, item: Item, seen: Seen, pixels: Pixels | None) -> 
     if pixels is not None and placer.products.placing.has_products:
         try:
             placer.products.write(item.key, seen, pixels)
-        except GeorefError as error:
+        except (ArgumentError, GeorefError) as error:
             problems.append(str(error))
+    if placer.crs_of is None:
+        return Placement(geometry=None, attributes=known, problem="; ".join(problems))
     try:
         shape = footprint(
             seen.view, mode=placer.placing.mode, near_m=seen.near_m, far_m=seen.view.far_m
         )
-        shape = shape.to_crs(placer.crs)
+        shape = shape.to_crs(placer.crs_of(item))
         known = attributes(shape, seen) | name
-        geometry = shapely.to_wkb(multi(shape.geometry))
+        geometry = shapely.to_wkb(multi(shape.geometry), output_dimension=2, flavor="iso")
     except GeorefError as error:
         problems.append(str(error))
     return Placement(

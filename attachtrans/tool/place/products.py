@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from attachtrans import __version__
-from attachtrans.errors import ArgumentError, SinkError
+from attachtrans.errors import ArgumentError, GeorefError, SinkError
 from attachtrans.geo.orthogrid import ortho_grid
 from attachtrans.geo.rectify import Rectifier
 from attachtrans.geo.rpcfit import fit_rpc
 from attachtrans.geo.undistort import undistorted_image
 from attachtrans.geo.view import Grid
+from attachtrans.journal import digest_of
 from attachtrans.stores.durable import replace_file
 from attachtrans.stores.filenames import safe_stem, split_name
 from attachtrans.stores.poses.camera_json import SUFFIX, CameraFile, write_camera
@@ -27,13 +30,22 @@ from attachtrans.types import Size, Window
 
 Pixels = NDArray[Any]
 
+_MOST_PX = 1 << 32
+"""Of one photo's ortho: 16 GB before it is compressed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Products:
-    """Writes what `placing` wants beside the photos; crs is that of orthos, None: the view's."""
+    """Writes what `placing` wants beside the photos.
+
+    crs    of orthos; None: `Seen.crs`
+    names  of products without their ending, by the photo's key, where the key alone would give two
+           photos the same (`product_names`)
+    """
 
     placing: Placing
     crs: CRS | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def prepare(self) -> None:
         """Make the folders. Raises ArgumentError."""
@@ -50,8 +62,22 @@ class Products:
                 raise ArgumentError(f"{flag} {folder}: cannot be made: {error}") from error
 
     def grid(self, seen: Seen) -> Grid:
-        """The map grid of a photo's ortho."""
-        return ortho_grid(seen.view, crs=self.crs, resolution=self.placing.resolution)
+        """The map grid of a photo's ortho.
+
+        Raises:
+            GeorefError: the photo shows no ground, or so much of it that nobody wants the file.
+        """
+        crs = seen.crs if self.crs is None else self.crs
+        try:
+            grid = ortho_grid(seen.view, crs=crs, resolution=self.placing.resolution)
+        except ArgumentError as error:  # the resolution, for a photo that sees very far
+            raise GeorefError(f"{seen.pose.name or 'the photo'}: {error}") from error
+        if grid.size.width * grid.size.height > _MOST_PX:
+            raise GeorefError(
+                f"{seen.pose.name or 'the photo'}: its ortho would have {grid.size.width} x "
+                f"{grid.size.height} pixels; give a larger --resolution or a nearer --far"
+            )
+        return grid
 
     def write(self, key: str, seen: Seen, pixels: Pixels) -> None:
         """Write what is wanted of a photo.
@@ -65,13 +91,13 @@ class Products:
             GeorefError: an RPC does not fit, the photo shows no ground.
             SinkError: a file cannot be written.
         """
-        placing = self.placing
+        placing, name = self.placing, self.names.get(key) or _without_ending(key)
         if placing.cameras is not None:
-            _write_camera(target(placing.cameras, key, None), key, seen)
+            _write_camera(target(placing.cameras, key, SUFFIX), key, seen)
         if placing.ortho is not None:
-            self.write_ortho(target(placing.ortho, key, ".tif"), seen, pixels)
+            self.write_ortho(target(placing.ortho, name, ".tif"), seen, pixels)
         if placing.rpc is not None:
-            self._write_rpc(target(placing.rpc, key, ".tif"), seen, pixels)
+            self._write_rpc(target(placing.rpc, name, ".tif"), seen, pixels)
 
     def _write_rpc(self, path: Path, seen: Seen, pixels: Pixels) -> None:
         view = seen.view
@@ -131,18 +157,46 @@ def windows(size: Size, side: int = 1024) -> list[Window]:
     ]
 
 
-def target(folder: Path, key: str, ending: str | None) -> Path:
-    """Where a product of a photo goes: its key, made safe, in the folder.
+def product_names(keys: Iterable[str]) -> dict[str, str]:
+    """Names without ending for the products of photos whose keys alone would give two the same.
 
-    ending: in the place of the photo's own; None: the photo's name with .camera.json behind it.
+    a.jpg and a.png keep their endings (a.jpg.tif), what is not told apart by these gets a number of
+    its own. Each name depends on the keys alone, not on which of them are done in this run.
+    """
+    groups: dict[str, list[str]] = {}
+    for key in keys:
+        groups.setdefault(_folded(_without_ending(key)), []).append(key)
+    found = {}
+    for group in groups.values():
+        if len(group) > 1:
+            whole = Counter(map(_folded, group))
+            for key in group:
+                alone = whole[_folded(key)] == 1
+                found[key] = (
+                    key
+                    if alone
+                    else f"{key}_{digest_of(key.encode('utf-8', 'backslashreplace'))[:8]}"
+                )
+    return found
+
+
+def _without_ending(key: str) -> str:
+    head, slash, name = key.rpartition("/")
+    return head + slash + split_name(name)[0]
+
+
+def _folded(name: str) -> str:
+    return "/".join(safe_stem(part) for part in name.split("/") if part).casefold()
+
+
+def target(folder: Path, name: str, ending: str) -> Path:
+    """Where a product goes: its name, made safe part by part ("/" makes folders), in the folder.
 
     Raises:
         SinkError: the folders on the way cannot be made.
     """
-    *folders, name = [part for part in key.split("/") if part]
-    stem, own = split_name(name)
-    name = safe_stem(stem) + (own + SUFFIX if ending is None else ending)
-    path = folder.joinpath(*map(safe_stem, folders), name)
+    *folders, last = [part for part in name.split("/") if part]
+    path = folder.joinpath(*map(safe_stem, folders), safe_stem(last) + ending)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
