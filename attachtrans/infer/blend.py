@@ -7,11 +7,15 @@ of all tiles can be divided by their sum everywhere; with two axes they are mult
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from attachtrans.infer.streams import bring
 from attachtrans.infer.tiling import Axis
 
 
@@ -24,6 +28,29 @@ class Ramp(NamedTuple):
 
     weight: NDArray[np.float64]
     before: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fade:
+    """A tile's ramp along one axis, on a device, float32."""
+
+    weight: Tensor
+    before: Tensor
+
+    @classmethod
+    def of(cls, ramp: Ramp, device: torch.device) -> Fade:
+        """Bring a ramp to a device."""
+        weight, before = (
+            bring(torch.from_numpy(values.astype(np.float32)), device) for values in ramp
+        )
+        return cls(weight, before)
+
+    def share(self, across: Fade) -> Tensor:
+        """What the tile (self: its rows) weighs against all before it, (height, width), 0..1."""
+        weight = self.weight[:, None] * across.weight
+        return weight / (
+            self.before[:, None] + self.weight[:, None] * (across.before + across.weight)
+        )
 
 
 def ramps(axis: Axis) -> tuple[Ramp, ...]:

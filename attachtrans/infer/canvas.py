@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attachtrans.infer.blend import ramps
+from attachtrans.infer.blend import Fade, ramps
 from attachtrans.infer.ranges import Decoding, Encoding
+from attachtrans.infer.streams import bring
 from attachtrans.infer.tiling import Plan
 from attachtrans.types import Window
 
@@ -37,7 +38,7 @@ def upload(array: NDArray[Any], device: torch.device) -> Tensor:
         pin_memory=device.type == "cuda",
     )
     np.copyto(stage.numpy(), by_pixel)
-    return stage.to(device, non_blocking=True).permute(2, 0, 1)
+    return bring(stage, device).permute(2, 0, 1)
 
 
 def read_tile(image: Tensor, window: Window, decoding: Decoding, out: Tensor) -> None:
@@ -52,8 +53,8 @@ def read_tile(image: Tensor, window: Window, decoding: Decoding, out: Tensor) ->
     if inside:
         tile = image[:, rows, cols]
     else:
-        row_index = _reflected(rows, height).to(image.device)
-        col_index = _reflected(cols, width).to(image.device)
+        row_index = _reflected(rows, height, image.device)
+        col_index = _reflected(cols, width, image.device)
         tile = image[:, row_index[:, None], col_index[None, :]]
     if bands >= out.shape[0]:
         out.copy_(tile[: out.shape[0]])
@@ -66,9 +67,9 @@ def read_tile(image: Tensor, window: Window, decoding: Decoding, out: Tensor) ->
         out.add_(decoding.offset)
 
 
-def _reflected(places: slice, length: int) -> Tensor:
+def _reflected(places: slice, length: int, device: torch.device) -> Tensor:
     period = max(2 * (length - 1), 1)
-    index = torch.arange(places.start, places.stop).remainder_(period)
+    index = torch.arange(places.start, places.stop, device=device).remainder_(period)
     return torch.minimum(index, period - index) if length > 1 else torch.zeros_like(index)
 
 
@@ -81,13 +82,12 @@ class Canvas:
         self._sheet = _empty(plan, bands, getattr(torch, encoding.dtype.name), device)
         self._scratch = torch.empty(0)
         self._half_up = torch.tensor(encoding.offset + 0.5 * (encoding.limits is not None))
-        # A sum is NaN or infinite as soon as one of its terms is, and costs nearly nothing.
         self._sum = torch.zeros((), dtype=torch.float64, device=device)
         self._blend: Tensor | None = None
         if not plan.exact:
             self._blend = _empty(plan, bands, torch.float32, device).zero_()
-            self._rows = [_Fade.of(ramp, device) for ramp in ramps(plan.rows)]
-            self._columns = [_Fade.of(ramp, device) for ramp in ramps(plan.columns)]
+            self._rows = [Fade.of(ramp, device) for ramp in ramps(plan.rows)]
+            self._columns = [Fade.of(ramp, device) for ramp in ramps(plan.columns)]
 
     @property
     def nbytes(self) -> int:
@@ -124,21 +124,23 @@ class Canvas:
             self._blend = None
         return self._sheet
 
-    def finite(self) -> bool:
-        """Whether the net gave numbers everywhere; waits for the device."""
-        return bool(torch.isfinite(self._sum))
+    @property
+    def total(self) -> Tensor:
+        """The sum of all that the net gave (0-d): NaN or infinite as soon as one value is."""
+        return self._sum
 
     def _write(self, values: Tensor, place: Tensor) -> None:
         """Round, clip and cast into the result, leaving `values` as they are."""
-        self._sum += values.sum()
         limits = self._encoding.limits
         if limits is None:
+            self._sum += values.sum()
             place.copy_(values)
             if self._encoding.gain != 1 or self._encoding.offset != 0:
                 place.mul_(self._encoding.gain).add_(self._encoding.offset)
             return
         work = self._workspace(place, values)
         torch.add(self._half_up.to(work.dtype), values, alpha=self._encoding.gain, out=work)
+        self._sum += work.sum()
         work.clamp_(limits[0], limits[1])
         _cast(work.floor_() if limits[0] < 0 else work, place)
 
@@ -164,28 +166,6 @@ def _cast(values: Tensor, place: Tensor) -> None:
     source, target = values.permute(1, 2, 0).numpy(), place.permute(1, 2, 0).numpy()
     with np.errstate(invalid="ignore"):
         np.copyto(target, source, casting="unsafe")
-
-
-class _Fade:
-    """A tile's ramp along one axis, on the device."""
-
-    def __init__(self, weight: Tensor, before: Tensor) -> None:
-        self.weight = weight
-        self.before = before
-
-    @classmethod
-    def of(cls, ramp: Any, device: torch.device) -> _Fade:
-        return cls(
-            torch.from_numpy(ramp.weight.astype(np.float32)).to(device),
-            torch.from_numpy(ramp.before.astype(np.float32)).to(device),
-        )
-
-    def share(self, across: _Fade) -> Tensor:
-        """What the tile (self: its rows) weighs against all before it, (height, width), 0..1."""
-        weight = self.weight[:, None] * across.weight
-        return weight / (
-            self.before[:, None] + self.weight[:, None] * (across.before + across.weight)
-        )
 
 
 def _empty(plan: Plan, bands: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
 from attachtrans.errors import InferenceError
 from attachtrans.infer.canvas import Canvas
 from attachtrans.infer.faults import not_finite
 from attachtrans.infer.seams import seam_ratio
+from attachtrans.infer.streams import Parcel
 from attachtrans.infer.tiling import Plan
 
 
@@ -35,37 +36,23 @@ class Translated:
 
 
 class Delivery:
-    """One image's canvas once all its tiles are in.
-
-    From a CUDA device it is copied in the background while the next image is computed.
-    """
+    """One image's canvas once all its tiles are in, on its way while the next is computed."""
 
     def __init__(self, canvas: Canvas, plan: Plan, precision: str) -> None:
-        self._canvas = canvas
         self._plan = plan
         self._precision = precision
-        self._event: torch.Event | None = None
-        result = canvas.finish()
-        if result.device.type == "cuda":
-            by_pixel = result.permute(1, 2, 0)
-            host = torch.empty(by_pixel.shape, dtype=result.dtype, pin_memory=True)
-            self._host = host.copy_(by_pixel, non_blocking=True).permute(2, 0, 1)
-            self._event = torch.Event(result.device)
-            self._event.record(torch.cuda.current_stream(result.device))
-        else:
-            self._host = result.cpu()
+        self._parcel = Parcel(canvas.finish().permute(1, 2, 0), canvas.total)
 
     def arrived(self) -> bool:
         """Whether `unpack` would return at once."""
-        return self._event is None or self._event.query()
+        return self._parcel.arrived()
 
     def unpack(self) -> Translated | InferenceError:
         """The result, or what was wrong with it; waits for it to arrive."""
-        if self._event is not None:
-            self._event.synchronize()
-        if not self._canvas.finite():
+        by_pixel, total = self._parcel.open()
+        if not math.isfinite(total):
             return not_finite(self._precision)
-        array = self._host.numpy()
+        array = by_pixel.permute(2, 0, 1).numpy()
         return Translated(
             array=array,
             seam_ratio=seam_ratio(array, self._plan),

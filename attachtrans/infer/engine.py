@@ -31,6 +31,7 @@ from attachtrans.infer.precision import Caller
 from attachtrans.infer.ranges import decoding, encoding
 from attachtrans.infer.staged import Staged, Staging, require_exact
 from attachtrans.infer.stepwise import Stepwise
+from attachtrans.infer.streams import bring
 from attachtrans.infer.tiling import SEAMS, Plan, Tiling, exact_scale
 from attachtrans.models.translator import StepwiseTranslator, Translator
 from attachtrans.types import Size
@@ -350,7 +351,7 @@ class Engine(Generic[K]):
             tile = tiles[min(i, len(tiles) - 1)]  # a fixed batch is filled up with its last tile
             read_tile(tile.job.image, tile.window, tile.job.decoding, batch[i])
         windows = [tiles[min(i, len(tiles) - 1)].window for i in range(shape[0])]
-        positions = torch.tensor([(w.col, w.row) for w in windows], device=self._device)
+        positions = bring(torch.tensor([(w.col, w.row) for w in windows]), self._device)
         results = self._call(batch, positions)
         plan = tiles[0].job.plan
         expected = (shape[0], self._spec.out_bands, plan.rows.out_length, plan.columns.out_length)

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from attachtrans.infer.blend import Ramp, ramps
+from attachtrans.infer.blend import Fade, ramps
 from attachtrans.infer.canvas import Canvas, read_tile
 from attachtrans.infer.lanes import Lanes
 from attachtrans.infer.ranges import Decoding
+from attachtrans.infer.streams import bring
 from attachtrans.infer.tiling import Axis, Plan
 from attachtrans.models.translator import StepwiseTranslator
 from attachtrans.types import Window
@@ -70,7 +70,7 @@ class Stepwise:
         on_step     called after each step with the number of steps that are done
         """
         translator = self.translator
-        sheet = _Sheet(self.plan, translator.latent_step)
+        sheet = _Sheet(self.plan, translator.latent_step, self.image.device)
         latent = self._joined(sheet, lambda b: translator.begin(b.condition, b.positions))
         on_step(0)
         for number in range(translator.step_count):
@@ -125,7 +125,7 @@ class Stepwise:
                 Batch(
                     places=places,
                     condition=self.translator.condition(pixels),
-                    positions=torch.tensor(corners, device=device),
+                    positions=bring(torch.tensor(corners), device),
                 )
             )
 
@@ -133,10 +133,11 @@ class Stepwise:
 class _Sheet:
     """Where the tiles lie in the latent of the whole image, with what they reach beyond it."""
 
-    def __init__(self, plan: Plan, step: int) -> None:
+    def __init__(self, plan: Plan, step: int, device: torch.device) -> None:
         rows, columns = _in_latent(plan.rows, step), _in_latent(plan.columns, step)
         self._rows, self._columns = rows.spans, columns.spans
-        self._down, self._across = ramps(rows), ramps(columns)
+        self._down = [Fade.of(ramp, device) for ramp in ramps(rows)]
+        self._across = [Fade.of(ramp, device) for ramp in ramps(columns)]
         self._size = rows.out_size, columns.out_size
 
     def empty(self, tiles: Tensor) -> Tensor:
@@ -151,21 +152,12 @@ class _Sheet:
         """Put tiles in: the running weighted mean, so that tiles that agree stay what they are."""
         for place, tile in zip(places, tiles, strict=True):
             row, column = place
-            share = torch.from_numpy(_share(self._down[row], self._across[column]))
-            latent[:, *self._slices(place)].lerp_(tile, share.to(latent))
+            share = self._down[row].share(self._across[column])
+            latent[:, *self._slices(place)].lerp_(tile, share)
 
     def _slices(self, place: tuple[int, int]) -> tuple[slice, slice]:
         row, column = self._rows[place[0]], self._columns[place[1]]
         return slice(row.out_start, row.out_stop), slice(column.out_start, column.out_stop)
-
-
-def _share(down: Ramp, across: Ramp) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """What a tile weighs against all before it and itself, (height, width), 0..1."""
-    weight = down.weight[:, None] * across.weight
-    total: np.ndarray[tuple[int, int], np.dtype[np.float64]] = weight / (
-        down.before[:, None] + down.weight[:, None] * (across.before + across.weight)
-    )
-    return total
 
 
 def _in_latent(axis: Axis, step: int) -> Axis:

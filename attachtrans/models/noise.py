@@ -50,7 +50,11 @@ class PlaceNoise:
         rows = origin[:, 1, None] + torch.arange(height, device=device)
         cols = origin[:, 0, None] + torch.arange(width, device=device)
         bands = torch.arange(channels, device=device)
-        seed, count = torch.tensor([[self._seed], [number]], device=device)
+        # Filled in, not copied: a copy would wait for the device.
+        seed, count = (
+            torch.full((1,), value, dtype=torch.int64, device=device)
+            for value in (self._seed, number)
+        )
         key = _mix(_mix(seed) + count * _GOLDEN)
         key = _mix(key + rows * _GOLDEN)[:, None, :, None]
         key = _mix(key + cols[:, None, None, :] * _GOLDEN)

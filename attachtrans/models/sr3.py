@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from attachtrans.errors import ArgumentError, ModelError
@@ -171,8 +171,6 @@ def build(
         facts, arguments, compat=reference.compat, full_variance=arch == "SR3_Wavelet"
     )
     draws = reference.noise
-    if device.type == "cuda":
-        nn.utils.convert_conv2d_weight_memory_format(net, torch.channels_last)
     eight_bits = not facts.multispectral and net.bands == 3
     source = _per_band(None if eight_bits else facts.source, net.bands)
     target = _per_band(facts.target, net.bands)

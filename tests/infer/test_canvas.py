@@ -67,7 +67,7 @@ def test_values_are_rounded_half_up_and_clipped(dtype):
     result = canvas.finish().numpy()
     low = max(-1, limits.min)
     assert result.tolist() == [[[low, 0, 1, 99, limits.max, limits.min]]]
-    assert canvas.finite()
+    assert canvas.total.isfinite()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -83,4 +83,4 @@ def test_bad_numbers_are_noticed(bad, dtype, halo):
             tile[0, 3, 7] = bad
         canvas.paste(tile, row, column)
     canvas.finish()
-    assert not canvas.finite()
+    assert not canvas.total.isfinite()

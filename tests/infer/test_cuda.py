@@ -83,7 +83,7 @@ def test_a_nan_fails_its_photo_only():
 
 def test_real_out_of_memory_goes_on():
     def greedy(batch: torch.Tensor) -> torch.Tensor:
-        # 2 MiB per pixel: a batch that is too large asks for more than any card has.
+        # 8 MiB per pixel: a batch that is too large asks for more than any card has.
         torch.empty(batch.shape[0] * batch.shape[2] * batch.shape[3] << 21, device=batch.device)
         return batch
 
