@@ -251,7 +251,7 @@ class PhotoFeatures:
         touch(connection, table.name)
         forget_count(connection, table.name)
         if shape is not None:
-            extend_extent(connection, shape, [row[shape.column]])
+            extend_extent(connection, shape, [row.get(shape.column)])
         return known
 
     def _row(

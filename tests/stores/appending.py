@@ -13,6 +13,7 @@ from typing import Any
 from attachtrans.errors import SourceError
 from attachtrans.image import sniff
 from attachtrans.journal import digest_of
+from attachtrans.stores.base import PhotoSink
 from attachtrans.stores.catalog import detect
 from attachtrans.stores.classes import without_results
 from attachtrans.stores.features import FeatureClassSink
@@ -62,10 +63,17 @@ def append(
     photos = open_photos(source, tables, selection)
     target = OutputClass(path=output, layer=to, layout=OutputLayout(layout))
     sink = FeatureClassSink(source, photos, target, provenance(model))
+    return drive(sink, photos, stop_after=stop_after)
+
+
+def drive(
+    sink: PhotoSink, photos: Any, *, stop_after: int | None = None, **changes: Any
+) -> Counter[str]:
+    """Bring photos into a sink, as `append` says; closes both."""
     done: Counter[str] = Counter()
     try:
         for item in photos:
-            done[step(sink, photos, item)] += 1
+            done[step(sink, photos, item, **changes)] += 1
             if stop_after is not None and done["done"] >= stop_after:
                 return done
         sink.finish()
@@ -75,7 +83,8 @@ def append(
     return done
 
 
-def step(sink: FeatureClassSink, photos: Any, item: Item) -> str:
+def step(sink: PhotoSink, photos: Any, item: Item, **changes: Any) -> str:
+    """One photo on its way; changes are those of its draft, or make them of the item."""
     try:
         data = photos.read(item)
     except SourceError:
@@ -87,7 +96,8 @@ def step(sink: FeatureClassSink, photos: Any, item: Item) -> str:
         return "kept"
     if sink.objection(item, digest_of(data), ()):
         return "refused"
-    sink.commit(draft(item, data))
+    made = {name: value(item) if callable(value) else value for name, value in changes.items()}
+    sink.commit(draft(item, data, **made))
     assert sink.holds(item, digest_of(data))
     return "done"
 

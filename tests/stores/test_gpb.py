@@ -9,7 +9,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attachtrans.stores.gpb import Envelope, envelope, sql_functions
+from attachtrans.stores.gpb import Envelope, envelope, sql_functions, to_blob
 
 coordinates = st.floats(-1e6, 1e6, allow_nan=False)
 pairs = st.lists(st.tuples(coordinates, coordinates, coordinates), min_size=2, max_size=6)
@@ -136,3 +136,31 @@ def test_the_functions_of_triggers_never_fail() -> None:
         assert functions["ST_MinX"](value) is None
     assert functions["ST_IsEmpty"](b"junk") == 1
     assert functions["ST_MaxY"](b"junk") is None
+
+
+@given(geometries(), st.integers(-1, 1 << 30), st.booleans())
+def test_blobs_hold_the_geometry_and_its_bounds(
+    shape: shapely.Geometry, srs_id: int, big: bool
+) -> None:
+    wkb = shapely.to_wkb(shape, flavor="iso", byte_order=0 if big else 1)
+    blob = to_blob(wkb, srs_id)
+    assert blob[:4] == b"GP\0\x03"  # little endian, with an envelope of x and y
+    assert struct.unpack_from("<i", blob, 4) == (srs_id,)
+    min_x, min_y, max_x, max_y = shape.bounds
+    assert struct.unpack_from("<4d", blob, 8) == (min_x, max_x, min_y, max_y)
+    assert blob[40:] == wkb
+    assert envelope(blob) == Envelope(min_x, max_x, min_y, max_y)
+
+
+@pytest.mark.parametrize("text", ["POLYGON EMPTY", "MULTIPOLYGON EMPTY", "POINT EMPTY"])
+def test_blobs_of_nothing_say_so(text: str) -> None:
+    blob = to_blob(shapely.to_wkb(shapely.from_wkt(text)), 4326)
+    assert blob[3] == 0x11  # OGC 12-128r15 clause 2.1.3: the empty flag, no envelope
+    assert envelope(blob) is None
+    assert sql_functions()["ST_IsEmpty"](blob) == 1
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_well_known_binary_is_refused(junk: bytes) -> None:
+    with suppress(ValueError):
+        assert to_blob(junk, 1).endswith(junk)
