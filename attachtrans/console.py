@@ -16,6 +16,7 @@ from attachtrans.report import Outcome, Status
 
 _QUIET_FOR_S = 2.0
 _LOG_EVERY_S = 10.0
+_TEXT_EVERY_S = 0.2
 _SHOWN_PROBLEMS = 20
 
 
@@ -26,6 +27,7 @@ class Bar:
     """
 
     def __init__(self, total: int, *, enabled: bool, task: str = "translate") -> None:
+        self._every = 0.1 if sys.stderr.isatty() else _LOG_EVERY_S
         self._bar = tqdm(
             total=total,
             unit="photo",
@@ -34,7 +36,7 @@ class Bar:
             delay=_QUIET_FOR_S,
             disable=not enabled,
             dynamic_ncols=True,
-            mininterval=0.1 if sys.stderr.isatty() else _LOG_EVERY_S,
+            mininterval=self._every,
             smoothing=0.1,
         )
         self._lock = threading.Lock()
@@ -45,6 +47,10 @@ class Bar:
     def backed_up(self, done: int, total: int) -> None:
         """See `tool.translate.Progress`."""
         self._say(f"backup {done / max(total, 1):.0%}")
+
+    def mosaicked(self, done: int, total: int) -> None:
+        """See `tool.place.mosaics.Watch`: photos are through, so nothing else moves the bar."""
+        self._say(f"mosaic {done / max(total, 1):.0%}", refresh=True)
 
     def computed(self, pixels: int) -> None:
         """See `tool.translate.Progress`."""
@@ -58,11 +64,12 @@ class Bar:
         if not self._bar.disable:
             self.write(text)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, *, refresh: bool = False) -> None:
         with self._lock:
-            if time.monotonic() - self._shown > 0.2 and not self._bar.disable:
+            pause = self._every if refresh else _TEXT_EVERY_S
+            if time.monotonic() - self._shown > pause and not self._bar.disable:
                 self._shown = time.monotonic()
-                self._bar.set_postfix_str(text, refresh=False)
+                self._bar.set_postfix_str(text, refresh=refresh)
 
     def advance(self) -> None:
         """One more attachment is dealt with."""

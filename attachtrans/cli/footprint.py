@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +26,9 @@ from attachtrans.cli.options import (
     placing_of,
     problem,
 )
+
+if TYPE_CHECKING:
+    from attachtrans.tool.footprints import Footprints
 
 _EXAMPLES = """
 \b
@@ -93,6 +97,7 @@ def footprint(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
     )
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
+        stack.enter_context(_telling(run))
         bar = stack.enter_context(Bar(len(run), enabled=not quiet, task="footprint"))
         lines = stack.enter_context(open_report(report)) if report else None
         for photo in run:
@@ -104,7 +109,24 @@ def footprint(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
                 bar.write(problem(photo.status, photo.key, photo.reason))
     if not quiet:
         words = ", ".join(f"{count} {status}" for status, count in counts.items())
-        click.echo(f"{words or 'no photos'} -> {run.output.path if run.output else 'nowhere'}")
+        click.echo(f"{words or 'no photos'} -> {_target(run)}")
         for note in run.notes:
             click.echo(f"  note: {note}")
     ctx.exit(SOME_FAILED if counts["failed"] else DONE)
+
+
+@contextmanager
+def _telling(run: Footprints) -> Iterator[None]:
+    """Say of a run that is broken off whether anything was written."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not run.written:
+            click.echo("footprints are written after the last photo: nothing was written", err=True)
+        raise
+
+
+def _target(run: Footprints) -> str:
+    if run.output is None or not run.written:
+        return "nothing written"
+    return str(run.output.path)

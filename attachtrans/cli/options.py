@@ -88,8 +88,11 @@ def open_report(path: Path) -> TextIO:
 
 
 def problem(status: str, key: str, reason: str) -> str:
-    """A line about an attachment that is not as the user wished."""
-    return f"{status}: {key}: {reason.removeprefix(f'{key}: ')}"
+    """A line about an attachment that is not as the user wished; it is named once."""
+    name = key.rpartition("/")[2]
+    for prefix in (f"{key}: ", f"{name}: ", f"{name} "):
+        reason = reason.removeprefix(prefix)
+    return f"{status}: {key}: {reason}"
 
 
 def _with(command: Command, options: list[Command]) -> Command:
@@ -179,6 +182,13 @@ def posing(command: Command) -> Command:
         option(POSES, "--poses-crs", metavar="CRS", help="Coordinate system of --poses."),
         option(
             POSES,
+            "--poses-columns",
+            "header",
+            metavar="NAME,...",
+            help="Columns of --poses, if it has no header: name,x,y,z,omega,phi,kappa.",
+        ),
+        option(
+            POSES,
             "--pose",
             "pose",
             multiple=True,
@@ -191,6 +201,16 @@ def posing(command: Command) -> Command:
             type=_file(dir_okay=False),
             metavar="FILE",
             help="The camera's inside, for all photos: .camera.json, OpenCV, OpenSfM or ODM file.",
+        ),
+        option(
+            POSES,
+            "--distortion-radius-unit",
+            "radius_unit",
+            type=click.Choice(["um", "mm", "focal"]),
+            default="um",
+            show_default=True,
+            help="Of the radial distortion in Esri's tables, which do not say it: um, mm, or "
+            "multiples of the focal length.",
         ),
     ]
     return _with(command, options)
@@ -212,7 +232,7 @@ def placing(command: Command) -> Command:
             "ground_m",
             type=float,
             metavar="Z",
-            help="Height of a level ground.",
+            help="Height of a level ground, metres.",
         ),
         option(
             GROUND,
@@ -334,6 +354,8 @@ def placing_of(options: dict[str, Any]) -> Placing:
     from attachtrans.tool.place.options import Placing, pose_columns
 
     columns = pose_columns(options.pop("pose"))
+    header = (options.pop("header") or "").split(",")
+    options["header"] = tuple(name.strip() for name in header if name.strip())
     names = [field.name for field in fields(Placing) if field.name in options]
     return Placing(columns=columns, **{name: options.pop(name) for name in names})
 

@@ -117,6 +117,7 @@ def ortho(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options:
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         bar = stack.enter_context(Bar(len(run), enabled=not quiet, task="ortho"))
+        run.watch = bar.mosaicked
         lines = stack.enter_context(open_report(report)) if report else None
         for photo in run:
             counts[photo.status] += 1

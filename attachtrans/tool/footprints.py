@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,21 +14,26 @@ from pathlib import Path
 import shapely
 from pyproj import CRS
 
-from attachtrans.errors import ArgumentError, GeorefError, LayoutError, SourceError
+from attachtrans.errors import ArgumentError, GeorefError, LayoutError, SinkError, SourceError
 from attachtrans.geo.footprint import Footprint, footprint
 from attachtrans.geo.frame import read_crs
+from attachtrans.geo.ground import FlatGround
 from attachtrans.geo.pose import Pose
+from attachtrans.geo.posemerge import merge
+from attachtrans.geo.view import CameraView
 from attachtrans.image import probe
 from attachtrans.image.arrays import turned
 from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.carry import source_name
+from attachtrans.stores.durable import put_in_place, temporary_for
+from attachtrans.stores.poses import PoseTable
 from attachtrans.stores.schema import SRC_ATT, SRC_FILE, SRC_LAYER
-from attachtrans.stores.vectors import GEOPACKAGE, Row, VectorOutput
+from attachtrans.stores.vectors import GEOPACKAGE, Row, Value, VectorOutput
 from attachtrans.tool.place.open import source_crs
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.place.placer import attributes
-from attachtrans.tool.place.poser import Poser, read_pose_table
-from attachtrans.tool.place.viewer import Seen, Viewer
+from attachtrans.tool.place.poser import Poser, common_lens, read_pose_table
+from attachtrans.tool.place.viewer import Viewer
 from attachtrans.tool.sources import Choice, is_geopackage, open_source
 from attachtrans.types import Item, Size
 
@@ -55,22 +61,22 @@ class FootprintStatus(StrEnum):
 class PlacedPhoto:
     """One photo, or one row of a table of poses.
 
-    footprint  in the output's CRS
-    layer      that the photo hangs on, "" for none
+    footprint   in the output's CRS
+    attributes  what its row says
+    layer       that the photo hangs on, "" for none
     """
 
     key: str
     status: FootprintStatus
     reason: str = ""
     footprint: Footprint | None = None
-    seen: Seen | None = None
+    attributes: Mapping[str, Value] = field(default_factory=dict)
     layer: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as one line of a `--report` file holds them."""
-        known: dict[str, object] = {}
-        if self.footprint is not None and self.seen is not None:
-            known = dict(attributes(self.footprint, self.seen))
+        known: dict[str, object] = {**self.attributes}
+        if self.footprint is not None:
             known["wkt"] = shapely.to_wkt(self.footprint.geometry, rounding_precision=9)
         return {"key": self.key, "status": str(self.status), "reason": self.reason, **known}
 
@@ -79,8 +85,9 @@ class PlacedPhoto:
 class Footprints:
     """One prepared run; iterate over it once, a `PlacedPhoto` per photo.
 
-    photos  None: the poses of a table without photos
-    crs     of the footprints
+    photos   None: the poses of a table without photos
+    crs      of the footprints
+    written  whether the output has them: when the iteration is through
     """
 
     source: Path
@@ -90,108 +97,152 @@ class Footprints:
     crs: CRS
     preview: Path | None
     dry_run: bool
+    written: bool = False
     notes: list[str] = field(default_factory=list)
-    _poses: tuple[Pose, ...] = ()
+    _table: PoseTable | None = None
 
     def __len__(self) -> int:
-        return len(self._poses) if self.photos is None else len(self.photos)
+        if self.photos is not None:
+            return len(self.photos)
+        return 0 if self._table is None else len(self._table.poses)
 
     def __iter__(self) -> Generator[PlacedPhoto, None, None]:
-        """Run; raises what stops every photo."""
-        placed: list[PlacedPhoto] = []
+        """Run; raises what stops every photo. Nothing is written before the last photo."""
+        rows: list[Row] = []
+        drawn: dict[str, tuple[Footprint, CameraView]] = {}
         with ExitStack() as stack:
             if self.photos is not None:
                 stack.callback(self.photos.close)
             viewer = Viewer(self.placing)
             stack.callback(viewer.close)
-            found = self._rows(viewer) if self.photos is None else self._each(viewer, stack)
-            for one in found:
-                if one.footprint is not None:
-                    placed.append(one)
+            found = self._each(viewer, stack) if self._table is None else self._rows(viewer)
+            for one, view in found:
+                if one.footprint is not None and view is not None:
+                    rows.append(self._row(one, one.footprint))
+                    if self.preview is not None and len(drawn) < _MOST_DRAWN:
+                        drawn[one.key] = one.footprint, _without_ground(view)
                 yield one
             self.notes.extend(viewer.notes)
-        if self.output is not None and placed and not self.dry_run:
-            self._write(self.output, placed)
-        if self.preview is not None and placed and not self.dry_run:
-            self._draw(self.preview, placed)
+        if rows and not self.dry_run:
+            if self.output is not None:
+                self._write(self.output, rows)
+            if self.preview is not None:
+                self._draw(self.preview, drawn, len(rows))
 
-    def _rows(self, viewer: Viewer) -> Iterator[PlacedPhoto]:
-        for pose in self._poses:
-            size = Size(1, 1) if pose.lens is None else pose.lens.size
-            yield self._placed(pose.name, viewer, pose, size)
+    def _rows(self, viewer: Viewer) -> Iterator[tuple[PlacedPhoto, CameraView | None]]:
+        """The rows of a table; those of one name are told apart by numbers."""
+        if self._table is None:
+            return
+        names: Counter[str] = Counter()
+        lens = common_lens(self.placing)
+        for number, pose in enumerate(self._table.poses, start=1):
+            name = pose.name or f"row {number}"
+            names[name] += 1
+            key = name if names[name] == 1 else f"{name} ({names[name]})"
+            failed = PlacedPhoto(key=key, status=FootprintStatus.FAILED)
+            try:
+                merged = pose if lens is None else merge(lens, pose)
+            except GeorefError as error:
+                yield replace(failed, reason=str(error)), None
+                continue
+            inside = merged.lens
+            size = Size(1, 1) if inside is None else turned(inside.size, merged.orientation)
+            yield self._placed(failed, viewer, merged, size)
+        self.notes.extend(self._table.notes)
 
-    def _each(self, viewer: Viewer, stack: ExitStack) -> Iterator[PlacedPhoto]:
+    def _each(
+        self, viewer: Viewer, stack: ExitStack
+    ) -> Iterator[tuple[PlacedPhoto, CameraView | None]]:
+        if self.photos is None:
+            return
         poser = Poser(self.placing, self.photos)
         stack.callback(poser.close)
-        for item in self.photos or ():
-            yield self._photo(item, poser, viewer)
+        for item in self.photos:
+            yield self._photo(self.photos, item, poser, viewer)
         self.notes.extend(poser.notes)
 
-    def _photo(self, item: Item, poser: Poser, viewer: Viewer) -> PlacedPhoto:
-        if self.photos is None:
-            raise ArgumentError("there are no photos")
+    def _photo(
+        self, photos: PhotoSource, item: Item, poser: Poser, viewer: Viewer
+    ) -> tuple[PlacedPhoto, CameraView | None]:
+        layer = item.features[0].layer if item.features else ""
+        failed = PlacedPhoto(key=item.key, status=FootprintStatus.FAILED, layer=layer)
         try:
-            data = self.photos.read(item)
+            data = photos.read(item)
             header = probe(data)
             if header.size is None:
                 reason = header.skip or f"is no image ({header.media.media_type})"
-                return PlacedPhoto(key=item.key, status=FootprintStatus.SKIPPED, reason=reason)
+                return replace(failed, status=FootprintStatus.SKIPPED, reason=reason), None
             size = turned(header.size, header.orientation)
             pose = poser.pose(item, data, size, header.orientation)
         except (GeorefError, SourceError) as error:
-            return PlacedPhoto(key=item.key, status=FootprintStatus.FAILED, reason=str(error))
-        return self._placed(item.key, viewer, pose, size, item)
+            return replace(failed, reason=str(error)), None
+        return self._placed(failed, viewer, pose, size)
 
     def _placed(
-        self, key: str, viewer: Viewer, pose: Pose, size: Size, item: Item | None = None
-    ) -> PlacedPhoto:
+        self, failed: PlacedPhoto, viewer: Viewer, pose: Pose, size: Size
+    ) -> tuple[PlacedPhoto, CameraView | None]:
         try:
             seen = viewer.view(pose, size)
             shape = footprint(
                 seen.view, mode=self.placing.mode, near_m=seen.near_m, far_m=seen.view.far_m
             ).to_crs(self.crs)
         except GeorefError as error:
-            return PlacedPhoto(key=key, status=FootprintStatus.FAILED, reason=str(error))
-        return PlacedPhoto(
-            key=key,
+            return replace(failed, reason=str(error)), None
+        except ArgumentError as error:  # options were looked at: a number that this photo has
+            return replace(failed, reason=f"it has no footprint: {error}"), None
+        placed = replace(
+            failed,
             status=FootprintStatus.PLACED,
             footprint=shape,
-            seen=seen,
-            layer=item.features[0].layer if item is not None and item.features else "",
+            attributes=attributes(shape, seen),
+        )
+        return placed, seen.view
+
+    def _row(self, one: PlacedPhoto, shape: Footprint) -> Row:
+        own = "" if self.output is None else source_name(self.source, self.output.path)
+        return Row(
+            attributes={
+                **one.attributes,
+                "NAME": one.key.rsplit("/", 1)[-1],
+                SRC_FILE: own,
+                SRC_LAYER: one.layer,
+                SRC_ATT: one.key,
+            },
+            geometry=shape.geometry,
         )
 
-    def _write(self, output: VectorOutput, placed: list[PlacedPhoto]) -> None:
-        file = source_name(self.source, output.path)
-        rows = [
-            Row(
-                attributes=attributes(one.footprint, one.seen)
-                | {
-                    "NAME": one.key.rsplit("/", 1)[-1],
-                    SRC_FILE: file,
-                    SRC_LAYER: one.layer,
-                    SRC_ATT: one.key,
-                },
-                geometry=one.footprint.geometry,
-            )
-            for one in placed
-            if one.footprint is not None and one.seen is not None
-        ]
+    def _write(self, output: VectorOutput, rows: list[Row]) -> None:
         added, replaced = output.write(rows)
-        again = f", {replaced} took the place of earlier ones" if replaced else ""
-        self.notes.append(f"{added} footprints are new{again}")
+        self.written = True
+        if replaced:
+            self.notes.append(f"{added} footprints are new, {replaced} took the place of others")
 
-    def _draw(self, path: Path, placed: list[PlacedPhoto]) -> None:
+    def _draw(self, path: Path, drawn: dict[str, tuple[Footprint, CameraView]], count: int) -> None:
         from attachtrans.preview import draw_footprints
 
-        drawn = placed[:_MOST_DRAWN]
-        if len(drawn) < len(placed):
+        partial = temporary_for(path)
+        try:
+            draw_footprints(
+                {key: shape for key, (shape, _) in drawn.items()},
+                partial,
+                cameras={key: view for key, (_, view) in drawn.items()},
+            )
+            put_in_place(partial, path)
+        except GeorefError as error:
+            self.notes.append(f"no preview: the footprints have no map in common ({error})")
+            return
+        except OSError as error:
+            raise SinkError(f"--preview {path} cannot be written: {error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        if len(drawn) < count:
             self.notes.append(f"the preview shows the first {_MOST_DRAWN} footprints")
-        draw_footprints(
-            {one.key: one.footprint for one in drawn if one.footprint is not None},
-            path,
-            cameras={one.key: one.seen.view for one in drawn if one.seen is not None},
-        )
         self.notes.append(f"preview: {path}")
+
+
+def _without_ground(view: CameraView) -> CameraView:
+    """A view with the camera alone: elevation models take megabytes each."""
+    return CameraView(view.eye, FlatGround(0.0), view.world.crs)
 
 
 def plan_footprints(
@@ -217,14 +268,14 @@ def plan_footprints(
     Raises ArgumentError, OutputExistsError, SinkError, SourceError (LayoutError), CrsError.
     """
     path, wish = Path(source), placing or Placing()
-    photos, poses = _photos_or_poses(path, choice or Choice(), wish)
+    photos, table = _photos_or_poses(path, choice or Choice(), wish)
     asked = None if wish.crs is None else read_crs(wish.crs)
     crs = asked or source_crs(photos) or _WGS84
     out = None if output is None else _output(output, crs)
     if out is not None:
         out.check()
-    if preview is not None and find_spec("matplotlib") is None:
-        raise ArgumentError("--preview is drawn by matplotlib: pip install 'attachtrans[preview]'")
+    if preview is not None:
+        _check_preview(Path(preview))
     return Footprints(
         source=path,
         output=out,
@@ -233,7 +284,7 @@ def plan_footprints(
         crs=crs,
         preview=None if preview is None else Path(preview),
         dry_run=dry_run,
-        _poses=poses,
+        _table=table,
     )
 
 
@@ -245,18 +296,38 @@ def _output(text: PathLike, crs: CRS) -> VectorOutput:
     return VectorOutput(path=Path(text), crs=crs)
 
 
+def _check_preview(path: Path) -> None:
+    if find_spec("matplotlib") is None:
+        raise ArgumentError("--preview is drawn by matplotlib: pip install 'attachtrans[preview]'")
+    if path.suffix.lower() != ".png":
+        raise ArgumentError(f"--preview {path}: is a PNG, so name it like map.png")
+    if not path.resolve().parent.is_dir():
+        raise ArgumentError(f"--preview {path}: there is no folder {path.resolve().parent}")
+
+
 def _photos_or_poses(
     path: Path, choice: Choice, placing: Placing
-) -> tuple[PhotoSource | None, tuple[Pose, ...]]:
+) -> tuple[PhotoSource | None, PoseTable | None]:
     """The photos of a source, or where it has none the poses that it is a table of."""
     if path.is_dir() or path.suffix.lower() not in _TABLES:
-        return open_source(path, choice)[0], ()
+        return open_source(path, choice)[0], None
     if is_geopackage(path):
         try:
-            return open_source(path, choice)[0], ()
+            return open_source(path, choice)[0], None
         except LayoutError as without_photos:
             try:
-                return None, read_pose_table(path, placing).poses
+                return None, _rows_of(path, choice, placing)
             except SourceError:
                 raise without_photos from None
-    return None, read_pose_table(path, placing).poses
+    return None, _rows_of(path, choice, placing)
+
+
+def _rows_of(path: Path, choice: Choice, placing: Placing) -> PoseTable:
+    """The poses of a table. Raises as `read_pose_table`, and ArgumentError."""
+    if placing.poses is not None:
+        raise ArgumentError(f"--poses: {path} is a table of poses itself, without photos")
+    flags = [*choice.given_for_tables(), *(["--pattern"] if choice.patterns else [])]
+    if flags:
+        raise ArgumentError(f"{flags[0]} chooses photos, and {path} is a table of poses")
+    table = read_pose_table(path, placing)
+    return replace(table, poses=table.poses[: choice.limit])

@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
+from pyproj import CRS
 
-from attachtrans import __version__
 from attachtrans.errors import ArgumentError, GeorefError, ImageError, SourceError
 from attachtrans.geo.frame import read_crs
-from attachtrans.geo.mosaic import Frame, Mosaic, Seam
-from attachtrans.geo.orthogrid import ortho_grid
+from attachtrans.geo.mosaic import Seam
 from attachtrans.image import Limits, decode, probe
 from attachtrans.image.arrays import stored, turned
 from attachtrans.stores.base import PhotoSource
-from attachtrans.stores.raster import RasterOptions, RasterSpec, RasterWriter
+from attachtrans.tool.place.mosaics import Mosaicker, Watch
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.place.poser import Poser
-from attachtrans.tool.place.products import Products, colours, product_names, windows
-from attachtrans.tool.place.viewer import Seen, Viewer
+from attachtrans.tool.place.products import Products, product_names
+from attachtrans.tool.place.viewer import Viewer
 from attachtrans.tool.sources import Choice, open_source
-from attachtrans.types import Item, Window
+from attachtrans.types import Item
 
 PathLike = str | os.PathLike[str]
 Pixels = NDArray[Any]
+Decoded = tuple[Pixels, Pixels | None]
 OrthoStatus = Literal["written", "planned", "failed", "skipped"]
-
-_HELD_BYTES = 1 << 30
-"""Of decoded photos that a mosaic keeps for its next windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +45,9 @@ class OrthoOutcome:
 class Orthos:
     """One prepared run; iterate over it once, an `OrthoOutcome` per photo.
 
-    mosaic  one raster for all, besides or instead of one per photo
+    mosaic  one raster for all, besides or instead of one per photo; written after the last photo
     seam    which photo shows a place that several show
+    watch   is told how much of the mosaic is done
     """
 
     photos: PhotoSource
@@ -61,6 +56,8 @@ class Orthos:
     seam: Seam
     limits: Limits
     dry_run: bool
+    crs: CRS | None = None
+    watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -75,108 +72,65 @@ class Orthos:
             poser = Poser(self.placing, self.photos)
             stack.callback(poser.close)
             names = product_names(item.key for item in self.photos)
-            products = Products(placing=self.placing, crs=self._crs(), names=names)
+            products = Products(placing=self.placing, crs=self.crs, names=names)
             if not self.dry_run:
                 products.prepare()
-            frames: list[tuple[Item, Seen]] = []
+            mosaic = self._mosaicker()
             for item in self.photos:
-                outcome, seen = self._one(item, poser, viewer, products)
-                if seen is not None:
-                    frames.append((item, seen))
-                yield outcome
-            if self.mosaic is not None and frames and not self.dry_run:
-                self._write_mosaic(self.mosaic, frames)
+                yield self._one(item, poser, viewer, products, mosaic)
+            if mosaic is not None and len(mosaic):
+                grid = mosaic.grid() if self.dry_run else mosaic.write(viewer, self.watch)
+                self.notes.append(
+                    f"{len(mosaic)} photos in one raster of {grid.size.width} x "
+                    f"{grid.size.height} pixels of {grid.affine.a:g} in {grid.crs.name}"
+                )
             self.notes.extend((*poser.notes, *viewer.notes))
 
-    def _crs(self) -> Any:
-        return None if self.placing.crs is None else read_crs(self.placing.crs)
+    def _mosaicker(self) -> Mosaicker | None:
+        if self.mosaic is None:
+            return None
+        return Mosaicker(
+            path=self.mosaic,
+            seam=self.seam,
+            placing=self.placing,
+            crs=self.crs,
+            fetch=lambda item: self._decoded(self.photos.read(item)),
+        )
 
     def _one(
-        self, item: Item, poser: Poser, viewer: Viewer, products: Products
-    ) -> tuple[OrthoOutcome, Seen | None]:
+        self,
+        item: Item,
+        poser: Poser,
+        viewer: Viewer,
+        products: Products,
+        mosaic: Mosaicker | None,
+    ) -> OrthoOutcome:
         try:
             data = self.photos.read(item)
             header = probe(data)
             if header.skip or header.size is None:
                 reason = header.skip or f"is no image ({header.media.media_type})"
-                return OrthoOutcome(key=item.key, status="skipped", reason=reason), None
+                return OrthoOutcome(key=item.key, status="skipped", reason=reason)
             size = turned(header.size, header.orientation)
             pose = poser.pose(item, data, size, header.orientation)
             seen = viewer.view(pose, size)
-            if self.dry_run:
+            decoded = None if self.dry_run else self._decoded(data)
+            if decoded is None:
                 products.grid(seen)
-                return OrthoOutcome(key=item.key, status="planned"), seen
-            if self.placing.has_products:
-                products.write(item.key, seen, self._pixels(data))
-        except (GeorefError, ImageError, SourceError) as error:
-            return OrthoOutcome(key=item.key, status="failed", reason=str(error)), None
-        return OrthoOutcome(key=item.key, status="written"), seen
+            elif self.placing.has_products:
+                products.write(item.key, seen, *decoded)
+            if mosaic is not None:
+                mosaic.add(item, pose, seen, decoded)
+        except (ArgumentError, GeorefError, ImageError, SourceError) as error:
+            # Options were looked at before: an argument that is wrong is a number of this photo.
+            return OrthoOutcome(key=item.key, status="failed", reason=str(error))
+        return OrthoOutcome(key=item.key, status="planned" if self.dry_run else "written")
 
-    def _pixels(self, data: bytes) -> Pixels:
+    def _decoded(self, data: bytes) -> Decoded:
+        """(bands, height, width) and transparency, in stored order."""
         photo = decode(data, self.limits)
-        return stored(photo.pixels, photo.orientation)
-
-    def _write_mosaic(self, path: Path, frames: list[tuple[Item, Seen]]) -> None:
-        held = _Held(self)
-        grid = ortho_grid(
-            [seen.view for _, seen in frames],
-            crs=self._crs(),
-            resolution=self.placing.resolution,
-        )
-        mosaic = Mosaic(
-            frames=[Frame(seen.view, partial(held.read, item)) for item, seen in frames],
-            grid=grid,
-            seam=self.seam,
-            occlusion=self.placing.occlusion,
-        )
-        first = held.pixels(frames[0][0])
-        full = first.dtype.type(np.iinfo(first.dtype).max if first.dtype.kind in "ui" else 1.0)
-        spec = RasterSpec(
-            size=grid.size,
-            bands=len(first) + 1,
-            dtype=first.dtype,
-            crs=grid.crs,
-            transform=grid.affine,
-            colours=colours(len(first)),
-            tags={"TIFFTAG_SOFTWARE": f"attachtrans {__version__}"},
-        )
-        options = RasterOptions(cog=self.placing.cog, overviews=True)
-        with RasterWriter(path, spec, options) as writer:
-            for window in windows(grid.size):
-                array, mask, _ = mosaic.window(window)
-                alpha = np.where(mask, full, full.dtype.type(0))[None]
-                writer.write(np.concatenate([array, alpha]), window)
-        self.notes.append(
-            f"{len(frames)} photos in one raster of {grid.size.width} x {grid.size.height}: {path}"
-        )
-
-
-class _Held:
-    """Decoded photos, those used last up to a limit of bytes."""
-
-    def __init__(self, run: Orthos) -> None:
-        self._run = run
-        self._photos: OrderedDict[str, Pixels] = OrderedDict()
-
-    def pixels(self, item: Item) -> Pixels:
-        """(bands, height, width) in stored order."""
-        if item.key in self._photos:
-            self._photos.move_to_end(item.key)
-            return self._photos[item.key]
-        data = self._run.photos.read(item)
-        photo = decode(data, self._run.limits)
-        self._photos[item.key] = stored(photo.pixels, photo.orientation)
-        while len(self._photos) > 1 and self._bytes() > _HELD_BYTES:
-            self._photos.popitem(last=False)
-        return self._photos[item.key]
-
-    def read(self, item: Item, window: Window) -> Pixels:
-        """A window of a photo."""
-        rows, cols = window.slices
-        return self.pixels(item)[:, rows, cols]
-
-    def _bytes(self) -> int:
-        return sum(array.nbytes for array in self._photos.values())
+        alpha = None if photo.alpha is None else stored(photo.alpha[None], photo.orientation)[0]
+        return stored(photo.pixels, photo.orientation), alpha
 
 
 def plan_orthos(  # noqa: PLR0913 - the command's face: every option by name
@@ -213,6 +167,7 @@ def plan_orthos(  # noqa: PLR0913 - the command's face: every option by name
     wish = placing or Placing()
     if folder is not None:
         wish = replace(wish, ortho=Path(folder))
+    crs = None if wish.crs is None else read_crs(wish.crs)
     photos, _ = open_source(Path(source), choice or Choice())
     return Orthos(
         photos=photos,
@@ -221,4 +176,5 @@ def plan_orthos(  # noqa: PLR0913 - the command's face: every option by name
         seam=seam,
         limits=Limits(max_pixels=max_pixels),
         dry_run=dry_run,
+        crs=crs,
     )

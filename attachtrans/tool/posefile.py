@@ -96,7 +96,7 @@ def fit_photo(  # noqa: PLR0913 - the command's face: every option by name
     if target.exists() and not overwrite and not dry_run:
         raise OutputExistsError(f"{target} is there already: name another file, or --overwrite")
     photos = open_folder(path)
-    pose, size = _known(photos, replace(wish, columns={}))
+    pose, size = _known(photos, wish)
     control = _control(path, read_control_points(Path(points), crs=points_crs, centre=centre))
     control = _with_heights(control, wish)
     fitted = fit_pose(pose, size, control, free=free, sigma_px=sigma_px)

@@ -72,8 +72,7 @@ class Poser:
         self._lock = Lock()
         self._warnings: list[str] = []
         self._far_off = 0
-        self._camera = None if placing.camera is None else _one_camera(placing.camera)
-        self._camera_name = "" if placing.camera is None else placing.camera.name
+        self._lens = common_lens(placing)
         self._table: PoseTable | None = None
         if placing.poses is not None:
             self._table = read_pose_table(placing.poses, placing)
@@ -110,8 +109,15 @@ class Poser:
             orientation: EXIF, 1 to 8.
 
         Raises:
-            GeorefError: sources contradict themselves; says how.
+            GeorefError: sources contradict themselves, or say what no camera has; says how.
+            SourceError: the photo's sidecar cannot be read.
         """
+        try:
+            return self._pose(item, data, size, orientation)
+        except ArgumentError as error:  # options were looked at: numbers of this photo
+            raise GeorefError(f"{item.name}: {error}") from error
+
+    def _pose(self, item: Item, data: bytes, size: Size, orientation: int) -> Pose:
         try:
             own = photo_pose(data, name=item.name, assume_lens=False) or Pose()
         except ImageError as error:
@@ -122,8 +128,8 @@ class Poser:
             self._warn(apart)
         found = [*self._named(item), *self._mapped(item), own, *self._guessed(item)]
         found += [point] if point is not None else []
-        if self._camera is not None:
-            found = [Pose(lens=self._camera, source=f"lens of {self._camera_name}"), *found]
+        if self._lens is not None:
+            found = [self._lens, *found]
         found.append(usual_lens(size, orientation))
         pose = merge(*(oriented(one, orientation) for one in found))
         return replace(pose, name=item.name)
@@ -195,6 +201,16 @@ class Poser:
         """Let go of the features."""
         if self._features is not None:
             self._features.close()
+
+
+def common_lens(placing: Placing) -> Pose | None:
+    """The camera that is given for all photos, as a pose to `merge` before others.
+
+    None where there is none, or several, which poses name. Raises SourceError.
+    """
+    if placing.camera is None or (camera := _one_camera(placing.camera)) is None:
+        return None
+    return Pose(lens=camera, source=f"lens of {placing.camera.name}")
 
 
 def read_pose_table(path: Path, placing: Placing) -> PoseTable:

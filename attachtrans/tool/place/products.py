@@ -79,13 +79,14 @@ class Products:
             )
         return grid
 
-    def write(self, key: str, seen: Seen, pixels: Pixels) -> None:
+    def write(self, key: str, seen: Seen, pixels: Pixels, alpha: Pixels | None = None) -> None:
         """Write what is wanted of a photo.
 
         Args:
             key: of the photo: what files are called follows from it, "/" makes folders.
             seen: its view, of the size of `pixels`.
             pixels: (bands, height, width) in stored order.
+            alpha: (height, width) of its own transparency, in the pixels' type.
 
         Raises:
             GeorefError: an RPC does not fit, the photo shows no ground.
@@ -95,7 +96,7 @@ class Products:
         if placing.cameras is not None:
             _write_camera(target(placing.cameras, key, SUFFIX), key, seen)
         if placing.ortho is not None:
-            self.write_ortho(target(placing.ortho, name, ".tif"), seen, pixels)
+            self.write_ortho(target(placing.ortho, name, ".tif"), seen, pixels, alpha)
         if placing.rpc is not None:
             self._write_rpc(target(placing.rpc, name, ".tif"), seen, pixels)
 
@@ -114,12 +115,13 @@ class Products:
         with RasterWriter(path, spec) as writer:
             writer.write(np.ascontiguousarray(pixels))
 
-    def write_ortho(self, path: Path, seen: Seen, pixels: Pixels) -> Grid:
+    def write_ortho(
+        self, path: Path, seen: Seen, pixels: Pixels, alpha: Pixels | None = None
+    ) -> Grid:
         """The photo on its map grid, with transparency as a last band; window by window."""
         grid = self.grid(seen)
         rectifier = Rectifier(georef=seen.view, grid=grid, occlusion=self.placing.occlusion)
         dtype = pixels.dtype
-        full = np.iinfo(dtype).max if dtype.kind in "ui" else 1.0
         spec = RasterSpec(
             size=grid.size,
             bands=len(pixels) + 1,
@@ -131,15 +133,16 @@ class Products:
         )
 
         def read(window: Window) -> Pixels:
-            rows, cols = window.slices
-            return pixels[:, rows, cols]
+            found = pixels[:, *window.slices]
+            return found if alpha is None else np.concatenate([found, alpha[None, *window.slices]])
 
         options = RasterOptions(cog=self.placing.cog, overviews=True)
         with RasterWriter(path, spec, options) as writer:
             for window in windows(grid.size):
                 array, mask = rectifier.window(window, read)
-                alpha = np.where(mask, dtype.type(full), dtype.type(0))[None]
-                writer.write(np.concatenate([array, alpha]), window)
+                own = full_value(dtype) if alpha is None else array[-1]
+                shown = np.where(mask, own, dtype.type(0))[None]
+                writer.write(np.concatenate([array[: len(pixels)], shown]), window)
         return grid
 
 
@@ -217,6 +220,11 @@ def _write_camera(path: Path, key: str, seen: Seen) -> None:
         replace_file(path, write_camera(found))
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error}") from error
+
+
+def full_value(dtype: np.dtype[Any]) -> Any:
+    """What stands for "not transparent at all" in a type."""
+    return dtype.type(np.iinfo(dtype).max if dtype.kind in "ui" else 1.0)
 
 
 def colours(bands: int) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class Viewer:
             far_m = default_far_m(z_m - under.z_m)
         ground = _in_reach(ask, camera, far_m, None if under is None else under.z_m)
         if far_m is None:
-            far_m = default_far_m(z_m - ground.surface.lowest)
+            far_m = default_far_m(z_m - _seen_m(camera, ground))
         pose, skip_m = _skipping(pose, camera, ground, far_m)
         view = CameraView(camera, ground, crs, far_m=far_m, skip_m=skip_m)
         return self._seen(pose, view, dem.describe())
@@ -203,6 +203,14 @@ def _in_reach(ask: Ask, camera: Camera, far_m: float | None, under_m: float | No
         if needed_m <= reach_m:
             return ground
         reach_m = needed_m
+
+
+def _seen_m(camera: Camera, ground: DemGround) -> float:
+    """The median height of what a picture shows; the lowest there is where it shows nothing."""
+    rays = camera.rays(_edge(camera.size))
+    points, _ = ground.intersect(camera.position, rays, far_m=_FIRST_REACH_M)
+    heights = points[2, np.isfinite(points[2])]
+    return float(np.median(heights)) if heights.size else ground.surface.lowest
 
 
 def _under(ask: Ask, xy: Floats) -> Under | None:
