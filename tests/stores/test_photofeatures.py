@@ -106,7 +106,7 @@ def test_a_class_of_others_is_not_taken(out: OutFile) -> None:
     with out.transaction() as connection:
         connection.execute("ALTER TABLE seen DROP COLUMN GSD_M")
         connection.execute("ALTER TABLE seen DROP COLUMN PROBLEM")
-    with pytest.raises(SchemaError, match="no column GSD_M.*no column PROBLEM"):
+    with pytest.raises(SchemaError, match=r"no column GSD_M.*no column PROBLEM"):
         made(out)
     out.close()
 
