@@ -92,7 +92,7 @@ def problem(status: str, key: str, reason: str) -> str:
     name = key.rpartition("/")[2]
     for prefix in (f"{key}: ", f"{name}: ", f"{name} "):
         reason = reason.removeprefix(prefix)
-    return f"{status}: {key}: {reason}"
+    return "".join(c if c.isprintable() else "?" for c in f"{status}: {key}: {reason}")
 
 
 def _with(command: Command, options: list[Command]) -> Command:

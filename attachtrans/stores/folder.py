@@ -136,7 +136,10 @@ def open_folder(
     if limit is not None and limit < 1:
         raise ArgumentError(f"--limit {limit}: give a number of photos, 1 or more")
     if root.is_file():
-        return FolderPhotos(root, root.parent, _listed(root.parent, [root], ()))
+        listed = _listed(root.parent, [root], ())
+        if not listed:
+            raise LayoutError(f"{root}: is no photo")
+        return FolderPhotos(root, root.parent, listed)
     if not root.is_dir():
         raise SourceError(f"{root}: there is no such file or folder")
     skipped = {os.path.realpath(folder) for folder in leave_out}

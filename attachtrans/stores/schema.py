@@ -324,7 +324,7 @@ def geometry_differences(plan: ClassPlan, there: GeometryRow | None, srs: Srs | 
             )
     if plan.srs is None or srs is None or not plan.srs.same_as(srs):
         labels = [s.label if s else "undefined" for s in (srs, plan.srs)]
-        found.append(f"{name} is in {labels[0]}, {plan.layer} is in {labels[1]}")
+        found.append(f"{name} is in {labels[0]}, {plan.layer or 'what is added'} is in {labels[1]}")
     return found
 
 

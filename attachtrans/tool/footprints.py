@@ -14,9 +14,15 @@ from pathlib import Path
 import shapely
 from pyproj import CRS
 
-from attachtrans.errors import ArgumentError, GeorefError, LayoutError, SinkError, SourceError
+from attachtrans.errors import (
+    ArgumentError,
+    GeorefError,
+    LayoutError,
+    SchemaError,
+    SinkError,
+    SourceError,
+)
 from attachtrans.geo.footprint import Footprint, footprint
-from attachtrans.geo.frame import read_crs
 from attachtrans.geo.ground import FlatGround
 from attachtrans.geo.pose import Pose
 from attachtrans.geo.posemerge import merge
@@ -29,8 +35,8 @@ from attachtrans.stores.durable import put_in_place, temporary_for
 from attachtrans.stores.poses import PoseTable
 from attachtrans.stores.schema import SRC_ATT, SRC_FILE, SRC_LAYER
 from attachtrans.stores.vectors import GEOPACKAGE, Row, Value, VectorOutput
-from attachtrans.tool.place.open import source_crs
-from attachtrans.tool.place.options import Placing
+from attachtrans.tool.place.open import layer_crs, source_crs
+from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.placer import attributes
 from attachtrans.tool.place.poser import Poser, common_lens, read_pose_table
 from attachtrans.tool.place.viewer import Viewer
@@ -134,7 +140,7 @@ class Footprints:
         if self._table is None:
             return
         names: Counter[str] = Counter()
-        lens = common_lens(self.placing)
+        lens = common_lens(replace(self.placing, poses=self.source))
         for number, pose in enumerate(self._table.poses, start=1):
             name = pose.name or f"row {number}"
             names[name] += 1
@@ -269,9 +275,7 @@ def plan_footprints(
     """
     path, wish = Path(source), placing or Placing()
     photos, table = _photos_or_poses(path, choice or Choice(), wish)
-    asked = None if wish.crs is None else read_crs(wish.crs)
-    crs = asked or source_crs(photos) or _WGS84
-    out = None if output is None else _output(output, crs)
+    out = None if output is None else _output(output, _crs(wish, output, photos))
     if out is not None:
         out.check()
     if preview is not None:
@@ -281,11 +285,31 @@ def plan_footprints(
         output=out,
         photos=photos,
         placing=wish,
-        crs=crs,
+        crs=_crs(wish, None, photos) if out is None else out.crs,
         preview=None if preview is None else Path(preview),
         dry_run=dry_run,
         _table=table,
     )
+
+
+def _crs(placing: Placing, output: PathLike | None, photos: PhotoSource | None) -> CRS:
+    """That of footprints: the user's, of the layer that is appended to, of the photos' layer."""
+    asked = None if placing.crs is None else user_crs("--crs", placing.crs)
+    there = None
+    if output is not None:
+        found = _output(output, _WGS84)
+        if found.path.suffix.lower() == GEOPACKAGE and found.path.exists():
+            there = layer_crs(found.path, found.layer)
+        if asked is not None and there is not None and not _same(asked, there):
+            raise SchemaError(
+                f"--crs {asked.name}: the layer {found.layer} of {found.path} is in {there.name}; "
+                "name another layer with -o FILE:LAYER, or leave --crs out"
+            )
+    return asked or there or source_crs(photos) or _WGS84
+
+
+def _same(one: CRS, other: CRS) -> bool:
+    return one.equals(other, ignore_axis_order=True)
 
 
 def _output(text: PathLike, crs: CRS) -> VectorOutput:
@@ -329,5 +353,7 @@ def _rows_of(path: Path, choice: Choice, placing: Placing) -> PoseTable:
     flags = [*choice.given_for_tables(), *(["--pattern"] if choice.patterns else [])]
     if flags:
         raise ArgumentError(f"{flags[0]} chooses photos, and {path} is a table of poses")
+    if choice.limit is not None and choice.limit < 1:
+        raise ArgumentError(f"--limit {choice.limit}: give a number of rows, 1 or more")
     table = read_pose_table(path, placing)
     return replace(table, poses=table.poses[: choice.limit])

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from attachtrans.errors import ArgumentError, GeorefError, ImageError, SourceError
-from attachtrans.geo.frame import read_crs
 from attachtrans.geo.mosaic import Seam
 from attachtrans.image import Limits, decode, probe
 from attachtrans.image.arrays import stored, turned
 from attachtrans.stores.base import PhotoSource
 from attachtrans.tool.place.mosaics import Mosaicker, Watch
-from attachtrans.tool.place.options import Placing
+from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.poser import Poser
 from attachtrans.tool.place.products import Products, product_names
 from attachtrans.tool.place.viewer import Viewer
@@ -167,7 +166,7 @@ def plan_orthos(  # noqa: PLR0913 - the command's face: every option by name
     wish = placing or Placing()
     if folder is not None:
         wish = replace(wish, ortho=Path(folder))
-    crs = None if wish.crs is None else read_crs(wish.crs)
+    crs = None if wish.crs is None else user_crs("--crs", wish.crs)
     photos, _ = open_source(Path(source), choice or Choice())
     return Orthos(
         photos=photos,

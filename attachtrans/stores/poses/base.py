@@ -93,6 +93,8 @@ class PoseTable:
             return found[0] if found else None
         alike = [_common(parts, _parts(pose.name)) for pose in found]
         best = [pose for pose, count in zip(found, alike, strict=True) if count == max(alike)]
+        if len(best) > 1 and best[0].name == best[1].name:
+            raise GeorefError(f"{name} has {len(best)} rows in the table of poses: leave one")
         if len(best) > 1:
             raise GeorefError(
                 f"{name} may be {best[0].name!r} or {best[1].name!r} in the table of poses; give "

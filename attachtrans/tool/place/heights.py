@@ -89,7 +89,7 @@ def over_level(pose: Pose, placing: Placing) -> Stand:
         stand = _over(pose, placing, placing.ground_m)
         if stand.z_m <= placing.ground_m:
             raise GeorefError(
-                f"{_name(pose)} at {stand.z_m:.2f} m stands below --ground {placing.ground_m:g}: "
+                f"{_name(pose)} at {stand.z_m:g} m stands below --ground {placing.ground_m:g}: "
                 "both count from one vertical datum, in metres; --camera-height goes before the "
                 "source's height"
             )

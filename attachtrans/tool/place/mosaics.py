@@ -126,14 +126,15 @@ class Mosaicker:
             ArgumentError: a resolution that makes too many pixels.
         """
         grids = [part.grid for part in self._parts]
-        grid = ortho_grid(grids, crs=self.crs, resolution=self.placing.resolution)
-        if _area(grid) > _MOST_EMPTY * sum(map(_area, grids)):
+        # First as coarse as no mosaic is, since of a stray there are too many pixels to count.
+        rough = ortho_grid(grids, crs=self.crs, resolution=max(map(_side, grids)), snap=False)
+        if _area(rough) > _MOST_EMPTY * sum(_side(grid) ** 2 for grid in grids):
             raise GeorefError(
                 f"{self._stray()} lies far from the other photos, and a mosaic of all would be "
                 "empty for the most part; leave it out (--pattern, --where, --bbox) or put its "
                 "pose right"
             )
-        return grid
+        return ortho_grid(grids, crs=self.crs, resolution=self.placing.resolution)
 
     def write(self, viewer: Viewer, watch: Watch | None = None) -> Grid:
         """Write it.
@@ -221,6 +222,11 @@ class Mosaicker:
         middles = np.array([part.grid.pixel_to_map([[0.0], [0.0]])[:, 0] for part in self._parts])
         away = np.hypot(*(middles - np.median(middles, axis=0)).T)
         return self._parts[int(away.argmax())].item.key
+
+
+def _side(grid: Grid) -> float:
+    """The longer side, in units of the CRS."""
+    return max(grid.size.width * abs(grid.affine.a), grid.size.height * abs(grid.affine.e))
 
 
 def _area(grid: Grid) -> float:

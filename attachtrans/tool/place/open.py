@@ -8,7 +8,6 @@ from pathlib import Path
 from pyproj import CRS
 
 from attachtrans.errors import SourceError
-from attachtrans.geo.frame import read_crs
 from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.crs import crs_of
 from attachtrans.stores.geopackage import reading
@@ -18,7 +17,7 @@ from attachtrans.stores.photofeatures import Footprinting
 from attachtrans.stores.photos import Photos
 from attachtrans.stores.registry import read_geometry
 from attachtrans.stores.srs import read_all_srs
-from attachtrans.tool.place.options import Placing
+from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.placer import Placer
 from attachtrans.tool.place.poser import Poser
 from attachtrans.tool.place.products import Products, product_names
@@ -92,7 +91,7 @@ def footprinting(job: Job) -> Footprinting:
 
 
 def _asked(placing: Placing) -> CRS | None:
-    return None if placing.crs is None else read_crs(placing.crs)
+    return None if placing.crs is None else user_crs("--crs", placing.crs)
 
 
 def _class_crs(path: Path, name: str) -> CRS | None:

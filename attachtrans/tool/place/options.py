@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pyproj import CRS
 
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, CrsError
+from attachtrans.geo.frame import read_crs
 from attachtrans.journal import digest_of
 from attachtrans.stores.poses.columns import PARTS
 
@@ -18,6 +20,8 @@ FootprintMode = Literal["auto", "ground", "plane", "sector", "disc"]
 MODES = ("auto", "ground", "plane", "sector", "disc")
 RadiusUnit = Literal["um", "mm", "focal"]
 RADIUS_UNITS = ("um", "mm", "focal")
+_MOST = 1e7
+"""Of what is given in metres or in units of a map."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,13 @@ class Placing:
         files = [None if p is None else p.name for p in (self.poses, self.camera, self.dem)]
         heights = [self.ground_m, self.height_m, self.near_m, self.far_m]
         said = [*files, self.poses_crs, sorted(self.columns.items()), *heights, self.mode]
+        said += [self.radius_unit]
+        return digest_of(json.dumps(said).encode("utf-8"))[:16]
+
+    @property
+    def grid_fingerprint(self) -> str:
+        """Tells apart the grids of orthos, and what lies on them."""
+        said = [self.footprints_fingerprint, self.crs, self.resolution, self.occlusion]
         return digest_of(json.dumps(said).encode("utf-8"))[:16]
 
     def __post_init__(self) -> None:
@@ -107,12 +118,20 @@ def _check_numbers(placing: Placing) -> None:
     ):
         if value is None:
             continue
-        if np.isnan(value) or (np.isinf(value) and flag != infinite):
-            raise ArgumentError(f"{flag} {value}: give a number")
+        if np.isnan(value) or (abs(value) > _MOST and flag != infinite):
+            raise ArgumentError(f"{flag} {value:g}: give a number in the units of the earth")
         if least is not None and value <= least:
             raise ArgumentError(f"{flag} {value:g}: more than 0")
     if placing.near_m is not None and placing.near_m < 0.0:
         raise ArgumentError(f"--near {placing.near_m:g}: 0 or more")
+
+
+def user_crs(flag: str, text: str) -> CRS:
+    """A coordinate system that somebody wrote behind a flag. Raises ArgumentError."""
+    try:
+        return read_crs(text)
+    except CrsError as error:
+        raise ArgumentError(f"{flag}: {error}") from error
 
 
 def pose_columns(texts: Sequence[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from shapely.geometry import MultiPolygon, Polygon
 
-from attachtrans.errors import ArgumentError, GeorefError, ImageError, SourceError
+from attachtrans.errors import ArgumentError, GeorefError, SourceError
 from attachtrans.geo.footprint import Footprint, footprint, footprint_attributes
 from attachtrans.geo.rectify import rectify
 from attachtrans.geo.view import Grid
@@ -117,9 +117,9 @@ class PhotoSight:
         return replace(self, photo=photo, grid=grid)
 
     def _require_room(self, size: Size) -> None:
-        """Raises ImageError for a grid that is too large."""
+        """Raises GeorefError for a grid that is too large."""
         if size.width * size.height > self.placer.max_pixels:
-            raise ImageError(
+            raise GeorefError(
                 f"rectified it would have {size.width} x {size.height} pixels, more than "
                 f"--max-pixels {self.placer.max_pixels}: give a larger --resolution or a smaller "
                 "--far"
@@ -155,7 +155,9 @@ class PhotoSight:
         if self.grid is None:
             pixels = stored(result, self.photo.orientation)
             view = self.seen.view.resized(Size(pixels.shape[2], pixels.shape[1]))
-            return placement(self.placer, self.item, replace(self.seen, view=view), pixels)
+            placed = placement(self.placer, self.item, replace(self.seen, view=view), pixels)
+            problems = dict.fromkeys(text for text in (self.problem, placed.problem) if text)
+            return replace(placed, problem="; ".join(problems))
         # The photo that would have given this ortho without a net: as many times larger.
         factor = result.shape[2] / self.grid.size.width
         width, height = (max(1, round(side * factor)) for side in self.seen.view.size)

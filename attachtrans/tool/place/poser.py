@@ -11,8 +11,6 @@ import numpy as np
 import shapely
 
 from attachtrans.errors import ArgumentError, GeorefError, ImageError
-from attachtrans.geo.camera import Camera
-from attachtrans.geo.frame import read_crs
 from attachtrans.geo.pose import Pose
 from attachtrans.geo.posemerge import disagreement, merge, oriented
 from attachtrans.stores.attributes import Feature, FeatureReader
@@ -27,7 +25,7 @@ from attachtrans.stores.poses.cameras import read_cameras
 from attachtrans.stores.poses.columns import check_mapping, columns_pose
 from attachtrans.stores.poses.documents import read_json
 from attachtrans.stores.poses.photo import photo_pose, usual_lens
-from attachtrans.tool.place.options import Placing
+from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.types import FeatureRef, Item, Size
 
 _SHOWN = 5
@@ -206,27 +204,33 @@ class Poser:
 def common_lens(placing: Placing) -> Pose | None:
     """The camera that is given for all photos, as a pose to `merge` before others.
 
-    None where there is none, or several, which poses name. Raises SourceError.
+    None where there is none, or several, which the poses of a table name.
+
+    Raises:
+        SourceError: its file cannot be read.
+        ArgumentError: several, and no table.
     """
-    if placing.camera is None or (camera := _one_camera(placing.camera)) is None:
+    if placing.camera is None:
         return None
-    return Pose(lens=camera, source=f"lens of {placing.camera.name}")
+    cameras = read_cameras(placing.camera)
+    if "" in cameras:
+        return Pose(lens=cameras[""], source=f"lens of {placing.camera.name}")
+    if placing.poses is None:
+        raise ArgumentError(
+            f"--camera {placing.camera}: has {len(cameras)} cameras ({', '.join(cameras)}), and "
+            "only --poses could name that of each photo; give a file with one"
+        )
+    return None
 
 
 def read_pose_table(path: Path, placing: Placing) -> PoseTable:
     """The poses of a file, with what the user says of them. Raises as `read_poses`."""
     cameras = {} if placing.camera is None else read_cameras(placing.camera)
     options = PoseOptions(
-        crs=None if placing.poses_crs is None else read_crs(placing.poses_crs),
+        crs=None if placing.poses_crs is None else user_crs("--poses-crs", placing.poses_crs),
         mapping=placing.columns,
         cameras=cameras,
         columns=tuple(placing.header),
         radius_unit=placing.radius_unit,
     )
     return read_poses(path, options=options)
-
-
-def _one_camera(path: Path) -> Camera | None:
-    """The camera for all photos; None where the file has several, which poses name."""
-    found = list(read_cameras(path).values())
-    return found[0] if len(found) == 1 else None

@@ -15,7 +15,7 @@ from attachtrans.geo.camera import Camera
 from attachtrans.geo.footprint import default_far_m
 from attachtrans.geo.frame import LocalFrame, horizontal, transform, utm, with_heights
 from attachtrans.geo.ground import EARTH_RADIUS_M, DemGround, FlatGround, GroundStatus
-from attachtrans.geo.pose import Pose, place_in, standing, work_crs
+from attachtrans.geo.pose import Pose, height_m, place_in, standing, work_crs
 from attachtrans.geo.view import CameraView
 from attachtrans.stores.dem import Dem
 from attachtrans.tool.place.heights import Under, over_level, over_model
@@ -32,6 +32,7 @@ _GRAZING = np.sin(np.deg2rad(10.0))
 _FIRST_REACH_M = 20_000.0
 """How far is looked where nobody knows how high the camera stands."""
 _SPARE_M = 50.0
+_HIGHEST_M = 1e7
 _EDGE = 33
 _SKIPS_M = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 """Where rays may begin of a camera that stands under the surface: in a tree, beside a house."""
@@ -77,6 +78,7 @@ class Viewer:
             GeorefError: the pose lacks something, or nothing says how high the camera stands.
         """
         _check_whole(pose)
+        _check_height(pose)
         try:
             if self._dem is None:
                 return self._over_plane(pose, size)
@@ -149,6 +151,13 @@ def _check_whole(pose: Pose) -> None:
             f"({pose.source or 'no pose found'}): name a table that has it (--poses), or columns "
             "(--pose)"
         )
+
+
+def _check_height(pose: Pose) -> None:
+    """Raises GeorefError for a height that is off the earth."""
+    z_m = height_m(pose)
+    if z_m is not None and not abs(z_m) < _HIGHEST_M:
+        raise GeorefError(f"{pose.name or 'the photo'}: {z_m:g} m is no height of a camera")
 
 
 def _map_crs(view: CameraView, sources: tuple[CRS, ...]) -> CRS:
