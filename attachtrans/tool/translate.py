@@ -285,6 +285,10 @@ def _choose_model(
         "quality": writing.quality,
         "scale": scale,
     }
+    if writing.space == "map" and writing.output is not None:
+        # In place, only photos are translated for which map space is their own rows and columns.
+        shown["space"] = encoding["space"] = writing.space
+        encoding["grid"] = writing.placing.grid_fingerprint
     if running.seams != "blend":
         shown["seams"] = encoding["seams"] = running.seams
     if running.compat is not None:
