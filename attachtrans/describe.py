@@ -134,9 +134,10 @@ def fit_lines(found: FittedPhoto) -> Iterator[str]:
     yield f"  {'point':<16} {'col':>10} {'row':>10} {'right px':>9} {'down px':>9} {'left out':>9}"
     for point in found.fitted.points:
         flag = "  suspect" if point.suspect else ""
+        right, down = (round(miss, 2) + 0.0 for miss in (point.right_px, point.down_px))
         yield (
-            f"  {point.name:<16} {point.col:>10.2f} {point.row:>10.2f} {point.right_px + 0.0:>9.2f} "
-            f"{point.down_px:>9.2f} {point.left_out_px:>9.2f}{flag}"
+            f"  {point.name:<16} {point.col:>10.2f} {point.row:>10.2f} {right:>9.2f} "
+            f"{down:>9.2f} {point.left_out_px:>9.2f}{flag}"
         )
     yield f"{found.fitted.fit.rms_px:.2f} px rms -> {found.output or 'nothing written'}"
     for note in found.fitted.notes:

@@ -163,6 +163,14 @@ def with_heights(flat: CRS, heights: CRS) -> CRS:
     return CRS.from_wkt(made.to_wkt())
 
 
+def with_metric_heights(flat: CRS, heights: CRS) -> CRS:
+    """`with_heights` for heights that are metres by now; without them where the datum has feet."""
+    made = with_heights(flat, heights)
+    if has_heights(made) and made.axis_info[2].unit_conversion_factor != 1.0:
+        return flat
+    return made
+
+
 def unit_m(crs: object) -> float:
     """Metres per unit of a projected CRS.
 
@@ -271,7 +279,7 @@ def _zone(geodetic: CRS, number: int, south: bool) -> CRS:  # noqa: FBT001
     if geodetic.equals(CRS.from_epsg(4326), ignore_axis_order=True):
         return CRS.from_epsg((32700 if south else 32600) + number)
     name = f"{geodetic.name} / UTM zone {number}{'S' if south else 'N'}"
-    return _projected(geodetic, name, UTMConversion(number, "S" if south else "N"))
+    return _projected(geodetic, name, UTMConversion(str(number), "S" if south else "N"))
 
 
 def _no_operation(source: CRS, target: CRS) -> str:

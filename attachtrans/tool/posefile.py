@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from attachtrans.errors import ArgumentError, GeorefError, OutputExistsError, SinkError, SourceError
-from attachtrans.geo.frame import transform
-from attachtrans.geo.pose import Pose, standing, work_crs
+from attachtrans.geo.frame import transform, with_metric_heights
+from attachtrans.geo.pose import Pose, height_m, standing, work_crs
 from attachtrans.geo.resection import ControlPoints, Part
 from attachtrans.image import probe
 from attachtrans.image.arrays import turned
@@ -157,12 +157,17 @@ def _with_heights(control: ControlPoints, placing: Placing) -> ControlPoints:
 
 
 def _write(path: Path, name: str, size: Size, pose: Pose) -> None:
-    if pose.xyz is None or pose.xyz[2] is None or pose.crs is None:
+    height = height_m(pose)
+    if height is None or pose.crs is None:
         raise GeorefError(f"{name}: the fit gave no position")
     crs = work_crs(pose)
-    unit = 1.0 if pose.z_unit_m is None else pose.z_unit_m
-    camera = standing(pose, size, crs, pose.xyz[2] * unit)
-    found = CameraFile(camera=camera, crs=crs, name=name, pose=replace(pose, rough_height=False))
+    camera = standing(pose, size, crs, height)
+    found = CameraFile(
+        camera=camera,
+        crs=with_metric_heights(crs, pose.crs),
+        name=name,
+        pose=replace(pose, rough_height=False),
+    )
     try:
         replace_file(path, write_camera(found))
     except OSError as error:

@@ -211,7 +211,7 @@ def _write_camera(path: Path, key: str, seen: Seen) -> None:
     """All that is known of the camera; its height is settled now."""
     found = CameraFile(
         camera=seen.view.eye,
-        crs=seen.view.world.crs,
+        crs=seen.datum,
         name=key,
         ground={"source": seen.ground},
         pose=replace(seen.pose, rough_height=False),

@@ -13,7 +13,14 @@ from pyproj import CRS
 from attachtrans.errors import ArgumentError, CrsError, GeorefError, SourceError
 from attachtrans.geo.camera import Camera
 from attachtrans.geo.footprint import default_far_m
-from attachtrans.geo.frame import LocalFrame, horizontal, transform, utm, with_heights
+from attachtrans.geo.frame import (
+    LocalFrame,
+    horizontal,
+    transform,
+    utm,
+    with_heights,
+    with_metric_heights,
+)
 from attachtrans.geo.ground import EARTH_RADIUS_M, DemGround, FlatGround, GroundStatus
 from attachtrans.geo.pose import Pose, height_m, place_in, standing, work_crs
 from attachtrans.geo.view import CameraView
@@ -49,6 +56,7 @@ class Seen:
     near_m  ground range that is left out before it
     crs     that orthos of it are in where nobody asks for another: that of the elevation model or
             of the pose, else the UTM zone
+    datum   the view's CRS, with a vertical part where it is known what its heights mean
     """
 
     pose: Pose
@@ -56,6 +64,7 @@ class Seen:
     ground: str
     near_m: float | None
     crs: CRS
+    datum: CRS
 
 
 class Viewer:
@@ -101,7 +110,8 @@ class Viewer:
         far_m = self._far_m(pose) or default_far_m(stand.z_m - ground_m)
         ground = FlatGround(ground_m, earth_radius_m=_radius(camera, far_m))
         words = f"level ground at {ground_m:.2f} m"
-        return self._seen(stand.pose, CameraView(camera, ground, crs, far_m=far_m), words)
+        view = CameraView(camera, ground, crs, far_m=far_m)
+        return self._seen(stand.pose, view, words, None if stand.counted else pose.crs)
 
     def _over_model(self, pose: Pose, size: Size, dem: Dem) -> Seen:
         crs = work_crs(pose, dem.crs)
@@ -122,12 +132,12 @@ class Viewer:
             far_m = default_far_m(z_m - _seen_m(camera, ground))
         pose, skip_m = _skipping(pose, camera, ground, far_m)
         view = CameraView(camera, ground, crs, far_m=far_m, skip_m=skip_m)
-        return self._seen(pose, view, dem.describe())
+        return self._seen(pose, view, dem.describe(), dem.crs if stand.counted else pose.crs)
 
     def _far_m(self, pose: Pose) -> float | None:
         return self._placing.far_m if self._placing.far_m is not None else pose.far_m
 
-    def _seen(self, pose: Pose, view: CameraView, ground: str) -> Seen:
+    def _seen(self, pose: Pose, view: CameraView, ground: str, heights: CRS | None) -> Seen:
         near = self._placing.near_m
         if near is not None and near >= view.far_m:
             raise GeorefError(
@@ -138,7 +148,9 @@ class Viewer:
             near = pose.near_m
         own = () if self._dem is None else (self._dem.crs,)
         crs = _map_crs(view, own if pose.crs is None else (*own, pose.crs))
-        return Seen(pose=pose, view=view, ground=ground, near_m=near, crs=crs)
+        flat = view.world.crs
+        datum = flat if heights is None else with_metric_heights(flat, heights)
+        return Seen(pose=pose, view=view, ground=ground, near_m=near, crs=crs, datum=datum)
 
 
 def _check_whole(pose: Pose) -> None:
