@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fixture_parts.beside import geotagged, mergin, odk, qfield
+from fixture_parts.oblique import oblique
 from fixture_parts.within import blob_column, esri_globalid, esri_objectid, related_media
 
 LAYOUTS = (
@@ -26,6 +27,7 @@ LAYOUTS = (
     odk,
     blob_column,
     geotagged,
+    oblique,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,21 +20,44 @@ Entry = tuple[int, int, object]  # tag, type, value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
-    """One photo to take.
+class Body:
+    """A camera as its photos name it; focal length and the sensor's longer side in mm."""
 
-    size is (width, height) of the upright picture; position (longitude, latitude, height) in
-    degrees on WGS 84 and metres; heading_deg clockwise from true north; when as EXIF writes it.
+    make: str = "Fieldcam"
+    model: str = "FC-20"
+    software: str = "FC-20 firmware 1.4"
+    focal_mm: float = 4.5
+    sensor_mm: float = 6.2
+    film_mm: int = 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags:
+    """What EXIF says of a photo.
+
+    position is (longitude, latitude, height) in degrees on WGS 84 and metres, good to error_m;
+    heading_deg is clockwise from north, "T" true or "M" magnetic; altitude_ref is 0 above and 1
+    below the sea; when as EXIF writes it.
     """
+
+    body: Body = Body()
+    orientation: int = 1
+    position: tuple[float, float, float] | None = None
+    altitude_ref: int = 0
+    error_m: float | None = None
+    heading_deg: float | None = None
+    north: str = "T"
+    when: str = "2026:05:04 09:30:00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot(Tags):
+    """One photo to take of a scene; size is (width, height) of the upright picture."""
 
     scene: str
     label: str
     seed: int
     size: tuple[int, int] = (480, 360)
-    orientation: int = 1
-    position: tuple[float, float, float] | None = None
-    heading_deg: float | None = None
-    when: str = "2026:05:04 09:30:00"
     quality: int = 86
     thumbnail: bool = False
 
@@ -94,54 +117,58 @@ def pack_directory(entries: list[Entry], start: int, following: int = 0) -> byte
     return head + struct.pack("<I", following) + tail
 
 
-def position_entries(shot: Shot) -> list[Entry]:
+def position_entries(tags: Tags) -> list[Entry]:
     """The GPS directory, empty when the camera knew nothing."""
     entries: list[Entry] = []
-    if shot.position:
-        lon, lat, height = shot.position
+    if tags.position:
+        lon, lat, height = tags.position
         entries += [
             (0x0001, ASCII, "N" if lat >= 0 else "S"),
             (0x0002, RATIONAL, sexagesimal(lat)),
             (0x0003, ASCII, "E" if lon >= 0 else "W"),
             (0x0004, RATIONAL, sexagesimal(lon)),
-            (0x0005, BYTE, b"\0"),
+            (0x0005, BYTE, bytes([tags.altitude_ref])),
             (0x0006, RATIONAL, [ratio(height, 100)]),
         ]
-    if shot.heading_deg is not None:
-        entries += [(0x0010, ASCII, "T"), (0x0011, RATIONAL, [ratio(shot.heading_deg, 100)])]
+    if tags.heading_deg is not None:
+        entries += [(0x0010, ASCII, tags.north), (0x0011, RATIONAL, [ratio(tags.heading_deg, 100)])]
+    if tags.error_m is not None:
+        entries += [(0x001F, RATIONAL, [ratio(tags.error_m, 100)])]
     return [(0x0000, BYTE, b"\2\3\0\0"), *entries] if entries else []
 
 
-def exif_block(shot: Shot, size: tuple[int, int], thumbnail: bytes = b"") -> bytes:
+def exif_block(tags: Tags, size: tuple[int, int], thumbnail: bytes = b"") -> bytes:
     """A TIFF block as in a JPEG's APP1, without the "Exif" header; size is the stored one."""
+    body = tags.body
+    px_per_cm = max(size) / body.sensor_mm * 10
     camera: list[Entry] = [
         (0x829A, RATIONAL, [(1, 250)]),
         (0x829D, RATIONAL, [(28, 10)]),
         (0x8827, SHORT, [100]),
         (0x9000, UNDEFINED, b"0232"),
-        (0x9003, ASCII, shot.when),
+        (0x9003, ASCII, tags.when),
         (0x9101, UNDEFINED, b"\1\2\3\0"),
-        (0x920A, RATIONAL, [(45, 10)]),
+        (0x920A, RATIONAL, [ratio(body.focal_mm, 10)]),
         (0x927C, UNDEFINED, b"FIELDCAM\0\1" + bytes(range(64))),
         (0xA000, UNDEFINED, b"0100"),
         (0xA001, SHORT, [1]),
         (0xA002, LONG, [size[0]]),
         (0xA003, LONG, [size[1]]),
-        (0xA20E, RATIONAL, [ratio(max(size) / 0.62, 100)]),
-        (0xA20F, RATIONAL, [ratio(max(size) / 0.62, 100)]),
+        (0xA20E, RATIONAL, [ratio(px_per_cm, 100)]),
+        (0xA20F, RATIONAL, [ratio(px_per_cm, 100)]),
         (0xA210, SHORT, [3]),
-        (0xA405, SHORT, [26]),
+        (0xA405, SHORT, [body.film_mm]),
     ]
-    places = position_entries(shot)
+    places = position_entries(tags)
     main: list[Entry] = [
-        (0x010F, ASCII, "Fieldcam"),
-        (0x0110, ASCII, "FC-20"),
-        (0x0112, SHORT, [shot.orientation]),
+        (0x010F, ASCII, body.make),
+        (0x0110, ASCII, body.model),
+        (0x0112, SHORT, [tags.orientation]),
         (0x011A, RATIONAL, [(72, 1)]),
         (0x011B, RATIONAL, [(72, 1)]),
         (0x0128, SHORT, [2]),
-        (0x0131, ASCII, "FC-20 firmware 1.4"),
-        (0x0132, ASCII, shot.when),
+        (0x0131, ASCII, body.software),
+        (0x0132, ASCII, tags.when),
         (0x0213, SHORT, [1]),
     ]
 
@@ -189,28 +216,47 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
-def gimbal_xmp(pitch_deg: float, yaw_deg: float) -> bytes:
-    """An XMP packet as drones write it, with the sizes of a panorama-free picture."""
+def drone_xmp(values: Mapping[str, str]) -> bytes:
+    """An XMP packet as DJI's drones write it."""
+    attributes = " ".join(f'drone-dji:{name}="{value}"' for name, value in values.items())
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
         'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
         'xmlns:drone-dji="http://www.dji.com/drone-dji/1.0/" '
-        f'drone-dji:GimbalPitchDegree="{pitch_deg:+.2f}" '
-        f'drone-dji:GimbalYawDegree="{yaw_deg:+.2f}" '
-        'drone-dji:GimbalRollDegree="+0.00" drone-dji:RelativeAltitude="+12.40"/>'
+        f"{attributes}/>"
         '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
 
 
+def gimbal_xmp(pitch_deg: float, yaw_deg: float) -> bytes:
+    """What a drone says that hovers before a pole."""
+    return drone_xmp(
+        {
+            "GimbalPitchDegree": f"{pitch_deg:+.2f}",
+            "GimbalYawDegree": f"{yaw_deg:+.2f}",
+            "GimbalRollDegree": "+0.00",
+            "RelativeAltitude": "+12.40",
+        }
+    )
+
+
 def jpeg(shot: Shot, mode: str = "RGB", **save: object) -> bytes:
     """A JPEG with full EXIF; mode "L" or "CMYK"; `save` holds options of Pillow."""
-    pixels = stored(render(shot.scene, shot.seed, shot.size, shot.label), shot.orientation)
-    size = pixels.shape[1], pixels.shape[0]
-    block = exif_block(shot, size, small_jpeg(pixels) if shot.thumbnail else b"")
+    pixels = render(shot.scene, shot.seed, shot.size, shot.label)
+    small = small_jpeg(stored(pixels, shot.orientation)) if shot.thumbnail else b""
+    return tagged_jpeg(pixels, shot, small, mode=mode, quality=shot.quality, **save)
+
+
+def tagged_jpeg(
+    upright: Pixels, tags: Tags, thumbnail: bytes = b"", *, mode: str = "RGB", **save: object
+) -> bytes:
+    """A picture as a JPEG, turned as its Orientation says, with full EXIF."""
+    pixels = stored(upright, tags.orientation)
+    block = exif_block(tags, (pixels.shape[1], pixels.shape[0]), thumbnail)
     buffer = io.BytesIO()
     image = Image.fromarray(pixels).convert(mode)
-    image.save(buffer, "JPEG", quality=shot.quality, exif=b"Exif\0\0" + block, **save)
+    image.save(buffer, "JPEG", exif=b"Exif\0\0" + block, **save)
     return buffer.getvalue()
 
 
