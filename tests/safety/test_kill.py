@@ -32,7 +32,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["torch", "attachtrans.tool.translate", "attachtrans.pipeline"])
 
 
-def run(gpkg: Path, model: Path, output: Path | None, layout: str) -> None:
+def run(gpkg: Path, model: Path, output: Path | None, layout: str, geometry: str | None) -> None:
     """One run in a process of its own."""
     import torch
 
@@ -46,15 +46,20 @@ def run(gpkg: Path, model: Path, output: Path | None, layout: str) -> None:
         output,
         overwrite_attachments=overwrite,
         output_layout=layout,
+        geometry=geometry,
         device="cpu",
     )
 
 
 def start(
-    gpkg: Path, model: Path, output: Path | None = None, layout: str = "attach"
+    gpkg: Path,
+    model: Path,
+    output: Path | None = None,
+    layout: str = "attach",
+    geometry: str | None = None,
 ) -> multiprocessing.Process:
-    """Start a run: an overwrite, or an append in this output layout."""
-    process = _CONTEXT.Process(target=run, args=(gpkg, model, output, layout))
+    """Start a run: an overwrite, or an append in this output layout with these geometries."""
+    process = _CONTEXT.Process(target=run, args=(gpkg, model, output, layout, geometry))
     process.start()
     return process
 
@@ -86,10 +91,16 @@ def _until_begun(process: multiprocessing.Process, journal: Path) -> None:
         time.sleep(0.002)
 
 
-def duration(place: Path, model: Path, output: Path | None = None, layout: str = "attach") -> float:
+def duration(
+    place: Path,
+    model: Path,
+    output: Path | None = None,
+    layout: str = "attach",
+    geometry: str | None = None,
+) -> float:
     """How long an uninterrupted run writes."""
     gpkg = geopackage_in(place)
-    process = start(gpkg, model, output, layout)
+    process = start(gpkg, model, output, layout, geometry)
     _until_begun(process, journal_of(output or gpkg))
     begun = time.monotonic()
     process.join()
@@ -170,7 +181,13 @@ def test_overwrite_survives_many_kills(
 
 
 def append_under_fire(
-    copy: Callable[[str], Path], name: str, layout: str, rounds: int, seed: int
+    copy: Callable[[str], Path],
+    name: str,
+    layout: str,
+    rounds: int,
+    seed: int,
+    *,
+    geometry: str | None = None,
 ) -> int:
     """Kill appends, let each come to its end, compare with an undisturbed one; how many died."""
     random_ = random.Random(seed)
@@ -181,7 +198,7 @@ def append_under_fire(
     # The same name in another folder: SRC_FILE and the photos' folder are named after it.
     (folder / "calm").mkdir()
     calm = folder / "calm" / "out.gpkg"
-    whole = duration(place, model, calm, layout)
+    whole = duration(place, model, calm, layout, geometry)
     expected = appended(calm)
     assert len(expected) > 1
     killed = 0
@@ -189,7 +206,7 @@ def append_under_fire(
         (folder / f"fire{number}").mkdir()
         output = folder / f"fire{number}" / "out.gpkg"
         for _ in range(random_.randint(1, 3)):
-            process = start(gpkg, model, output, layout)
+            process = start(gpkg, model, output, layout, geometry)
             killed += kill_after(process, journal_of(output), random_.uniform(0, 0.8 * whole))
             if output.exists() and output.stat().st_size:
                 half = appended(output)
@@ -197,7 +214,7 @@ def append_under_fire(
                 files = {key: data for key, data in half.items() if key.startswith("file ")}
                 assert files.items() <= expected.items(), "a photo's file is not whole"
         for _ in range(2):
-            process = start(gpkg, model, output, layout)
+            process = start(gpkg, model, output, layout, geometry)
             process.join()
             assert process.exitcode == 0
             assert appended(output, strict=True) == expected
@@ -213,6 +230,45 @@ OUTPUTS = ("attach", "media", "blob", "folder")
 )
 def test_append_survives_kill(name: str, layout: str, fixture_copy: Callable[[str], Path]) -> None:
     append_under_fire(fixture_copy, name, layout, rounds=1, seed=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "geometry"),
+    [("esri_objectid.gpkg", "attach", "footprint"), ("odk", "folder", "both")],
+)
+def test_footprints_survive_kill(
+    name: str, layout: str, geometry: str, fixture_copy: Callable[[str], Path]
+) -> None:
+    append_under_fire(fixture_copy, name, layout, rounds=1, seed=6, geometry=geometry)
+
+
+def test_two_runs_at_once_place_each_photo_once(fixture_copy: Callable[[str], Path]) -> None:
+    """The journal's lock keeps a second run on one output out; it may come when the first ended."""
+    gpkg = fixture_copy("blob_column.gpkg")
+    model = bicubic_x2(gpkg.parent / "bicubic.emd")
+    (gpkg.parent / "out").mkdir()
+    output = gpkg.parent / "out" / "out.gpkg"
+    runs = [start(gpkg, model, output, "attach", "footprint") for _ in range(2)]
+    for process in runs:
+        process.join()
+    assert 0 in {process.exitcode for process in runs}
+    found = appended(output, strict=True)
+    calm = gpkg.parent / "calm" / "out.gpkg"
+    calm.parent.mkdir()
+    duration(gpkg, model, calm, "attach", "footprint")
+    assert found == appended(calm, strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("geometry", ["footprint", "both"])
+@pytest.mark.parametrize("layout", OUTPUTS)
+@pytest.mark.parametrize("name", ["esri_globalid.gpkg", "related_media.gpkg", "mergin"])
+def test_footprints_survive_many_kills(
+    name: str, layout: str, geometry: str, fixture_copy: Callable[[str], Path]
+) -> None:
+    killed = append_under_fire(fixture_copy, name, layout, rounds=7, seed=14, geometry=geometry)
+    assert killed > 3
 
 
 @pytest.mark.slow

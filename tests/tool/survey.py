@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from affine import Affine
 from PIL import Image
-from rasterio.transform import from_origin
 
 from attachtrans.stores.geopackage import quote
 from tests.stores.gpkg import Gpkg
@@ -90,7 +90,7 @@ def elevations(path: Path, height_m: float = 0.0, *, epsg: int = 25832) -> Path:
         count=1,
         dtype="float32",
         crs=f"EPSG:{epsg}",
-        transform=from_origin(EAST - 400, NORTH + 400, 10, 10),
+        transform=Affine(10, 0, EAST - 400, 0, -10, NORTH + 400),
         nodata=-9999.0,
     ) as dem:
         dem.write(np.full((1, size, size), height_m, np.float32))

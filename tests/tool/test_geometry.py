@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -390,7 +391,9 @@ def test_map_space_refuses_to_replace_a_photo_with_a_camera(model: Path, tmp_pat
     assert len(set(before) & set(rows(source, query))) == 1
 
 
-def test_a_photo_whose_ortho_would_be_too_large_stays_on_its_own_grid(model: Path, tmp_path: Path) -> None:
+def test_a_photo_whose_ortho_would_be_too_large_stays_on_its_own_grid(
+    model: Path, tmp_path: Path
+) -> None:
     source = survey(tmp_path / "in.gpkg", (0.0,))
     wish = Placing(resolution=1e-4)
     report = run(source, model, tmp_path / "out.gpkg", space="map", placing=wish)
@@ -403,10 +406,9 @@ def test_a_photo_whose_ortho_would_be_too_large_stays_on_its_own_grid(model: Pat
 
 
 def test_transparent_photos_stay_so_in_map_space(model: Path, tmp_path: Path) -> None:
-    from io import BytesIO
-
     source, output = survey(tmp_path / "in.gpkg", (0.0,)), tmp_path / "out.gpkg"
     pixels = np.full((SIZE[1], SIZE[0], 4), 200, np.uint8)
+    pixels[: SIZE[1] // 2, :, 0] = 20
     pixels[:, : SIZE[0] // 2, 3] = 0
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -417,13 +419,49 @@ def test_transparent_photos_stay_so_in_map_space(model: Path, tmp_path: Path) ->
     path = tmp_path / "ortho.tif"
     path.write_bytes(rows(output, "SELECT DATA FROM shots__ATTACH")[0][0])
     with rasterio.open(path) as ortho:
-        alpha = ortho.read(4)
-        row = ortho.height // 2
-        west, east = (ortho.index(EAST + x, NORTH)[1] for x in (-25, 25))
-    assert (alpha[row, west], alpha[row, east]) == (0, 200)
+        red, alpha = ortho.read(1), ortho.read(4)
+        at = {  # the top of the photo is north
+            (x, y): ortho.index(EAST + x, NORTH + y) for x in (-25, 25) for y in (-15, 15)
+        }
+    assert {place: alpha[index] for place, index in at.items()} == {
+        (-25, -15): 0,
+        (-25, 15): 0,
+        (25, -15): 200,
+        (25, 15): 200,
+    }
+    assert (red[at[25, 15]], red[at[25, -15]]) == (20, 200)
 
 
-# --- interrupted, twice at once -----------------------------------------------------------------
+@pytest.mark.parametrize("space", ["pixel", "map"])
+def test_photos_that_lie_on_their_side_are_where_they_would_be_upright(
+    space: str, model: Path, tmp_path: Path
+) -> None:
+    """A compass speaks of the upright picture, whatever the file's rows and columns are."""
+    pixels = np.full((SIZE[1], SIZE[0], 3), 200, np.uint8)
+    pixels[: SIZE[1] // 2] = 20
+    tag = Image.Exif()
+    tag[0x112] = 6  # shown turned clockwise
+    source, output = survey(tmp_path / "in.gpkg", (0.0,)), tmp_path / "out.gpkg"
+    buffer = BytesIO()
+    Image.fromarray(np.rot90(pixels)).save(buffer, "PNG", exif=tag)
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("UPDATE shots__ATTACH SET DATA = ?", (buffer.getvalue(),))
+        connection.commit()
+    options: dict[str, Any] = {"geometry": "footprint"}
+    orthos = tmp_path / "orthos"
+    options["placing"] = Placing(resolution=1.0, ortho=None if space == "map" else orthos)
+    report = run(source, model, output, space=space, **options)
+    assert report.counts == {Status.TRANSLATED: 1}
+    assert overlap(shapes(output, "shots")[f"{KEY}1"], expected(1)) > 0.9995
+    path = next(iter(orthos.rglob("*.tif")), tmp_path / "ortho.tif")
+    if space == "map":
+        path.write_bytes(rows(output, "SELECT DATA FROM shots__ATTACH")[0][0])
+    with rasterio.open(path) as ortho:
+        north, south = (ortho.read(1)[ortho.index(EAST + 5, NORTH + y)] for y in (20, -20))
+    assert (north, south) == (20, 200)
+
+
+# --- interrupted -----------------------------------------------------------------
 
 RUN = """
 import sys
@@ -445,12 +483,12 @@ def start(arguments: Sequence[object]) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("geometry", ["footprint"])
-def test_an_interrupted_run_goes_on(geometry: str, model: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on(model: Path, tmp_path: Path) -> None:
     source = survey(tmp_path / "in.gpkg", (0.0, None) * 20)
     calm, output = tmp_path / "calm.gpkg", tmp_path / "out.gpkg"
-    run(source, model, calm, geometry=geometry)
-    arguments = [source, "-m", model, "-o", output, "--geometry", geometry]
+    run(source, model, calm, geometry="footprint")
+    arguments = [source, "-m", model, "-o", output, "--geometry", "footprint"]
     process = start(arguments)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
@@ -465,17 +503,6 @@ def test_an_interrupted_run_goes_on(geometry: str, model: Path, tmp_path: Path) 
     if process.returncode != 0:  # it was faster
         assert process.returncode == 130, said
         assert "Run the same command again to go on" in said
-    assert run(source, model, output, geometry=geometry).ok
+    assert run(source, model, output, geometry="footprint").ok
     query = "SELECT SRC_ATT, SRC_FID, geom, PROBLEM FROM shots ORDER BY 1"
     assert rows(output, query) == rows(calm, query)
-
-
-def test_two_runs_at_once_do_not_both_go(model: Path, tmp_path: Path) -> None:
-    """The journal's lock keeps a second run on the same output out."""
-    source, output = survey(tmp_path / "in.gpkg", (0.0,) * 30), tmp_path / "out.gpkg"
-    arguments = [source, "-m", model, "-o", output, "--geometry", "footprint"]
-    runs = [start(arguments) for _ in range(2)]
-    said = [process.communicate(timeout=90)[1] for process in runs]
-    assert sorted(process.returncode for process in runs) in ([0, 0], [0, 3]), said
-    assert rows(output, "SELECT count(*), count(DISTINCT SRC_ATT) FROM shots") == [(30, 30)]
-    assert rows(output, "SELECT count(*) FROM shots__ATTACH") == [(30,)]
