@@ -1,4 +1,4 @@
-# ruff: noqa: N802, N815 - the names of the tool's page are kept
+# ruff: noqa: N802 - the names of the tool's page are kept
 """The signature of arcpy.ia's tool, so that a script moves over by changing an import.
 
     from attachtrans import ia                    # was: from arcpy import ia, env
@@ -17,24 +17,29 @@ offers more.
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from attachtrans.environments import (
+    Environment,
+    cores,
+    device_of,
+    extent_of,
+    given,
+    grid_of,
+    threads_of,
+)
 from attachtrans.errors import ArgumentError, OutputExistsError, SinkError
 
 if TYPE_CHECKING:
     from attachtrans.report import Report
 
 PathLike = str | os.PathLike[str]
-Extent = tuple[float, float, float, float]
 
 _GEOPACKAGE = re.compile(r"(?P<path>.*?\.gpkg)(?:[/\\:](?P<layer>.+))?", re.IGNORECASE | re.DOTALL)
 _SCHEMA = re.compile(r"main\.", re.IGNORECASE)
@@ -52,41 +57,6 @@ _DATABASES = {
     ".sde": "an enterprise geodatabase",
     ".shp": "a shapefile",
 }
-_DEFAULT = ("", "#")
-_WHOLE_EXTENT = ("DEFAULT", "MAXOF", "MINOF")
-
-
-@dataclass(slots=True)
-class Environment:
-    """The geoprocessing environments that the tool's page lists; `env` is the one that counts.
-
-    processorType   "CPU", "GPU" or "" (the default: a GPU when there is one)
-    gpuId           number of the GPU to use
-    parallelProcessingFactor    on the CPU, how many cores the net uses: "50%" or a number, "0" or
-                    "1" for one; by default all. A GPU overrides it
-    extent          only features that touch this box are processed: "xmin ymin xmax ymax", four
-                    numbers or an object with XMin, YMin, XMax, YMax, in the layer's coordinates
-    mask, outputCoordinateSystem    refused when set: photos are not masked, and features keep
-                    their coordinate system
-    cellSize, snapRaster    a warning when set: photos have no map grid to resize or to snap to
-    None and "" mean not set.
-    """
-
-    cellSize: object = None
-    extent: Any = None
-    mask: object = None
-    snapRaster: object = None
-    outputCoordinateSystem: object = None
-    processorType: str | None = None
-    gpuId: int | str | None = None
-    parallelProcessingFactor: int | str | None = None
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Set an environment. Raises ArgumentError for a name that is not listed above."""
-        if name not in self.__slots__:
-            names = ", ".join(self.__slots__)
-            raise ArgumentError(f"env.{name} is not an environment of this tool: {names}")
-        object.__setattr__(self, name, value)  # super() does not work in a class with slots here
 
 
 env = Environment()
@@ -161,7 +131,9 @@ def TranslatePixelsUsingDeepLearning(  # noqa: PLR0913, PLR0917 - the page's par
     overwrite_attachments   "OVERWRITE" (or True) replaces the photos where they are; a backup of
                         the originals stays beside the data
     use_pixelspace      "PIXELSPACE" (or True): photos are processed on their own rows and columns.
-                        "NO_PIXELSPACE": in map space; a photo that is not georeferenced is
+                        "NO_PIXELSPACE": in map space. A photo whose camera is known is rectified
+                        to the map first, and its result is a GeoTIFF; OVERWRITE refuses it, since
+                        an ortho would take the photo's place. A photo whose place is not known is
                         processed on its own grid all the same
 
     Strings are taken in any case; None, "" and "#" mean the default. Photos that could not be
@@ -178,12 +150,14 @@ def TranslatePixelsUsingDeepLearning(  # noqa: PLR0913, PLR0917 - the page's par
     source = _input(in_raster)
     output = _output(out_featureclass, out_translated_folder, overwrite=overwrite)
     pairs = _pairs(arguments)
-    device, bbox = _device(env), _extent(env)
-    _check_raster_environments(env)
+    device, bbox = device_of(env), extent_of(env)
+    rectifies = not pixel_space and not overwrite
+    crs, resolution = grid_of(env, rectifies=rectifies)
 
+    from attachtrans.tool.place.options import Placing
     from attachtrans.tool.translate import translate_pixels
 
-    with _cores(_threads(env), device):
+    with cores(threads_of(env), device):
         report = translate_pixels(
             source.path,
             in_model_definition,
@@ -194,6 +168,7 @@ def TranslatePixelsUsingDeepLearning(  # noqa: PLR0913, PLR0917 - the page's par
             bbox=bbox,
             device=device,
             space="pixel" if pixel_space else "map",
+            placing=Placing(crs=crs, resolution=resolution),
         )
     if not report.ok:
         warnings.warn(_problem(report), stacklevel=2)
@@ -209,13 +184,8 @@ def _problem(report: Report) -> str:
     )
 
 
-def _given(value: object) -> bool:
-    """Whether a parameter was given; arcpy writes "#" for the default."""
-    return value is not None and not (isinstance(value, str) and value.strip() in _DEFAULT)
-
-
 def _one_of(name: str, value: object, default: str, *others: str) -> str:
-    if not _given(value):
+    if not given(value):
         return default
     text = str(value).strip().upper()
     if text not in (default, *others):
@@ -269,19 +239,19 @@ def _parse(text: PathLike) -> _FeatureClass:
 
 def _output(value: PathLike | None, folder: PathLike | None, *, overwrite: bool) -> str | None:
     """The class to append to, as `translate_pixels` takes it; None when overwriting."""
-    if _given(folder):
+    if given(folder):
         raise ArgumentError(
             "out_translated_folder is for folders of images and mosaic datasets; for a feature "
             "class, name out_featureclass or use OVERWRITE"
         )
     if overwrite:
-        if _given(value):
+        if given(value):
             raise ArgumentError(
                 "out_featureclass goes with NO_OVERWRITE: OVERWRITE puts the results in the place "
                 "of the photos of in_raster"
             )
         return None
-    if value is None or not _given(value):
+    if value is None or not given(value):
         raise ArgumentError(
             "out_featureclass is required for a feature class of images with NO_OVERWRITE; give "
             "it, or overwrite_attachments='OVERWRITE' to replace the photos"
@@ -315,91 +285,6 @@ def _pairs(arguments: str | Iterable[object] | Mapping[str, object] | None) -> d
             value = value.strip().strip("'\"")
         if name in pairs:
             raise ArgumentError(f"arguments: {name!r} is given twice")
-        if _given(value):
+        if given(value):
             pairs[name] = value
     return pairs
-
-
-def _device(settings: Environment) -> str:
-    """What processorType and gpuId mean, as `--device` takes it."""
-    kind = str(settings.processorType or "").strip().upper()
-    if kind not in ("", "CPU", "GPU"):
-        raise ArgumentError(f"env.processorType={settings.processorType!r}: write CPU, GPU or ''")
-    if not _given(settings.gpuId):
-        gpu = "mps" if sys.platform == "darwin" else "cuda"
-        return {"": "auto", "CPU": "cpu", "GPU": gpu}[kind]
-    if not str(settings.gpuId).strip().isdecimal():
-        raise ArgumentError(f"env.gpuId={settings.gpuId!r}: give the number of a GPU, from 0")
-    if kind == "CPU":
-        warnings.warn("env.gpuId has no effect: env.processorType is CPU", stacklevel=3)
-        return "cpu"
-    return f"cuda:{int(str(settings.gpuId))}"
-
-
-def _threads(settings: Environment) -> int | None:
-    """What parallelProcessingFactor means as a number of cores; None: all."""
-    value = settings.parallelProcessingFactor
-    if not _given(value):
-        return None
-    found = re.fullmatch(r"(\d{1,6})\s*(%?)", str(value).strip())
-    if found is None:
-        raise ArgumentError(
-            f"env.parallelProcessingFactor={value!r}: write a number of cores or a share like '50%'"
-        )
-    cores, number = os.cpu_count() or 1, int(found[1])
-    return max(1, math.ceil(cores * number / 100) if found[2] else number)
-
-
-def _extent(settings: Environment) -> Extent | None:
-    value = settings.extent
-    if not _given(value) or (isinstance(value, str) and value.strip().upper() in _WHOLE_EXTENT):
-        return None
-    wrong = ArgumentError(
-        f"env.extent={value!r}: write 'xmin ymin xmax ymax' in the layer's coordinates"
-    )
-    parts: list[Any]
-    if hasattr(value, "XMin"):
-        parts = [value.XMin, value.YMin, value.XMax, value.YMax]
-    elif isinstance(value, str):
-        parts = value.split()
-    elif isinstance(value, Iterable):
-        parts = list(value)
-    else:
-        raise wrong
-    try:
-        west, south, east, north = (float(part) for part in parts[:4])
-    except (TypeError, ValueError):
-        raise wrong from None
-    return west, south, east, north
-
-
-def _check_raster_environments(settings: Environment) -> None:
-    for name, why in (
-        ("mask", "photos cannot be masked"),
-        ("outputCoordinateSystem", "features keep the coordinate system that they have"),
-    ):
-        if _given(getattr(settings, name)):
-            raise ArgumentError(f"env.{name} cannot be honoured: {why}. Set env.{name} = None")
-    for name in ("cellSize", "snapRaster"):
-        value = getattr(settings, name)
-        if _given(value) and str(value).upper() not in ("MAXOF", "MINOF"):
-            warnings.warn(f"env.{name} has no effect: photos have no map grid", stacklevel=3)
-
-
-@contextmanager
-def _cores(count: int | None, device: str) -> Iterator[None]:
-    """Let the net use so many cores of the CPU; nothing where it runs on a GPU."""
-    if count is None:
-        yield
-        return
-    import torch
-
-    from attachtrans.infer.devices import select_devices
-
-    before = torch.get_num_threads()
-    if all(one.type == "cpu" for one in select_devices(device)):
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

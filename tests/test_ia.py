@@ -9,13 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import rasterio
 
 import attachtrans
 from attachtrans import ia
 from attachtrans.errors import ArgumentError, OutputExistsError, SourceError
 from attachtrans.report import Report
 from attachtrans.tool import translate
+from attachtrans.tool.place.options import Placing
 from tests.models.nets import bicubic_x2
+from tests.tool.survey import survey
 
 translate_pixels = ia.TranslatePixelsUsingDeepLearning
 OUT = {"out_featureclass": "out.gpkg"}
@@ -220,20 +223,59 @@ def test_extent_chooses_features(call, value, bbox):
     assert call(**OUT).bbox == bbox
 
 
-@pytest.mark.parametrize("name", ["mask", "outputCoordinateSystem"])
-def test_environments_that_cannot_be_honoured_stop(call, name):
-    setattr(ia.env, name, "something")
-    with pytest.raises(ArgumentError, match=f"env.{name} cannot be honoured"):
+def test_environments_that_cannot_be_honoured_stop(call):
+    ia.env.mask = "something"
+    with pytest.raises(ArgumentError, match="mask cannot be honoured"):
+        call(**OUT)
+    ia.env.mask, ia.env.outputCoordinateSystem = None, "EPSG:25832"
+    for pixels in (OUT | {"use_pixelspace": "PIXELSPACE"}, OVERWRITE):
+        with pytest.raises(ArgumentError, match="outputCoordinateSystem cannot be honoured"):
+            call(**pixels)
+
+
+@pytest.mark.parametrize(
+    ("value", "crs"),
+    [
+        (None, None),
+        ("", None),
+        ("EPSG:25832", "EPSG:25832"),
+        (25832, "EPSG:25832"),
+        ("102100", "EPSG:102100"),
+        (SimpleNamespace(factoryCode=3857), "EPSG:3857"),
+    ],
+)
+def test_the_system_of_rectified_photos(call, value, crs):
+    ia.env.outputCoordinateSystem = value
+    assert call(**OUT).placing == Placing(crs=crs)
+
+
+@pytest.mark.parametrize("value", [1, "somewhere"])
+def test_a_system_that_is_not_known(call, value):
+    ia.env.outputCoordinateSystem = value
+    with pytest.raises(ArgumentError, match="there is no such coordinate system"):
         call(**OUT)
 
 
-@pytest.mark.parametrize("name", ["cellSize", "snapRaster"])
-def test_environments_without_meaning_warn(call, name):
-    setattr(ia.env, name, "0.5")
-    with pytest.warns(UserWarning, match=f"env.{name} has no effect"):
-        call(**OUT)
-    setattr(ia.env, name, "MAXOF")
-    call(**OUT)
+@pytest.mark.parametrize("value", ["0.5", 0.5])
+def test_the_cells_of_rectified_photos(call, value):
+    ia.env.cellSize = value
+    assert call(**OUT).placing == Placing(resolution=0.5)
+    with pytest.warns(UserWarning, match="env.cellSize has no effect: photos keep"):
+        assert call(use_pixelspace=True, **OUT).placing == Placing()
+
+
+@pytest.mark.parametrize(("name", "value"), [("cellSize", "dem.tif"), ("snapRaster", "dem.tif")])
+def test_environments_without_meaning_warn(call, name, value):
+    setattr(ia.env, name, value)
+    with pytest.warns(UserWarning, match=f"env.{name} has no effect") as told:
+        assert call(**OUT).placing == Placing()
+    assert [warning.filename for warning in told] == [__file__]
+
+
+@pytest.mark.parametrize("value", ["MAXOF", "MINOF", "#"])
+def test_usual_cell_sizes_are_silent(call, value):
+    ia.env.cellSize = value
+    assert call(**OUT).placing == Placing()
 
 
 def test_an_unknown_environment_is_an_error():
@@ -310,3 +352,27 @@ def test_photos_in_files_are_not_saved_by_half(fixture_copy, tmp_path):
 def test_a_missing_geopackage_is_a_source_error(tmp_path):
     with pytest.raises(SourceError, match="no such file"):
         translate_pixels(tmp_path / "none.gpkg", "sr-x2", **OUT)
+
+
+def test_the_default_rectifies_photos_with_a_camera(tmp_path):
+    source, model = survey(tmp_path / "in.gpkg", (0.0, None)), bicubic_x2(tmp_path / "m.emd")
+    ia.env.outputCoordinateSystem, ia.env.cellSize = "EPSG:3857", 2
+    result = translate_pixels(source, model, out_featureclass=tmp_path / "out.gpkg")
+    assert result.report.counts == {"translated": 2}
+    with closing(sqlite3.connect(result.path)) as connection:
+        query = "SELECT CONTENT_TYPE, DATA FROM shots__ATTACH ORDER BY SRC_ATT"
+        (kind, data), (other, _) = connection.execute(query).fetchall()
+        systems = connection.execute("SELECT srs_id FROM gpkg_geometry_columns").fetchall()
+    assert (kind, other, systems) == ("image/tiff", "image/jpeg", [(25832,)])
+    with rasterio.MemoryFile(data) as file, file.open() as ortho:
+        assert ortho.crs.to_epsg() == 3857
+        assert ortho.res == (1.0, 1.0)  # the net enlarges by two
+
+
+def test_the_default_does_not_put_an_ortho_in_a_photos_place(tmp_path):
+    source, model = survey(tmp_path / "in.gpkg", (0.0, None)), bicubic_x2(tmp_path / "m.emd")
+    before = photos(source, "shots__ATTACH")
+    with pytest.warns(UserWarning, match="PIXELSPACE"):
+        result = translate_pixels(source, model, **OVERWRITE)
+    assert result.report.counts == {"refused": 1, "translated": 1}
+    assert photos(source, "shots__ATTACH")[0] == before[0]
