@@ -40,6 +40,8 @@ _FIRST_REACH_M = 20_000.0
 """How far is looked where nobody knows how high the camera stands."""
 _SPARE_M = 50.0
 _HIGHEST_M = 1e7
+_TURNS_DEG = 720.0
+"""Longitudes may run on, but not for ever."""
 _EDGE = 33
 _SKIPS_M = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 """Where rays may begin of a camera that stands under the surface: in a tree, beside a house."""
@@ -87,7 +89,7 @@ class Viewer:
             GeorefError: the pose lacks something, or nothing says how high the camera stands.
         """
         _check_whole(pose)
-        _check_height(pose)
+        _check_place(pose)
         try:
             if self._dem is None:
                 return self._over_plane(pose, size)
@@ -165,11 +167,14 @@ def _check_whole(pose: Pose) -> None:
         )
 
 
-def _check_height(pose: Pose) -> None:
-    """Raises GeorefError for a height that is off the earth."""
-    z_m = height_m(pose)
+def _check_place(pose: Pose) -> None:
+    """Raises GeorefError for a place that is off the earth."""
+    name, z_m = pose.name or "the photo", height_m(pose)
     if z_m is not None and not abs(z_m) < _HIGHEST_M:
-        raise GeorefError(f"{pose.name or 'the photo'}: {z_m:g} m is no height of a camera")
+        raise GeorefError(f"{name}: {z_m:g} m is no height of a camera")
+    turns = pose.crs is not None and pose.crs.is_geographic
+    if turns and pose.xyz is not None and not abs(pose.xyz[0]) <= _TURNS_DEG:
+        raise GeorefError(f"{name}: {pose.xyz[0]:g} is no longitude")
 
 
 def _map_crs(view: CameraView, sources: tuple[CRS, ...]) -> CRS:
@@ -178,9 +183,15 @@ def _map_crs(view: CameraView, sources: tuple[CRS, ...]) -> CRS:
     for source in map(horizontal, sources):
         if source.is_projected:
             there = transform(world, source, place[:, None])[:, 0]
-            if np.isfinite(there).all() and LocalFrame.at(source, there).crs == world:
+            if np.isfinite(there).all() and _is_frame(LocalFrame.at(source, there), world):
                 return source
     return utm(world, place)
+
+
+def _is_frame(frame: LocalFrame, world: CRS) -> bool:
+    """Whether a frame is the world, and its source's own projection."""
+    own = horizontal(frame.source).coordinate_operation
+    return frame.crs == world and frame.crs.coordinate_operation == own
 
 
 def _radius(camera: Camera, far_m: float) -> float | None:
@@ -216,14 +227,30 @@ def _in_reach(ask: Ask, camera: Camera, far_m: float | None, under_m: float | No
     z_m = float(camera.position[2])
     limit = _FIRST_REACH_M if far_m is None else far_m
     radius = _radius(camera, limit)
-    low_m = z_m if under_m is None else under_m - 0.1 * abs(z_m - under_m)
-    reach_m = min(limit, _reach_m(camera, low_m) + _SPARE_M)
+    reach_m = min(limit, _SPARE_M)
+    if under_m is not None:
+        low_m = under_m - 0.1 * abs(z_m - under_m)
+        reach_m = min(limit, _reach_m(camera, low_m) + _SPARE_M)
     while True:
-        ground = ask(reach_m, earth_radius_m=radius)
-        needed_m = min(limit, _reach_m(camera, ground.surface.lowest))
-        if needed_m <= reach_m:
+        ground = _asked(partial(ask, reach_m, earth_radius_m=radius), last=reach_m >= limit)
+        needed_m = 2.0 * reach_m
+        if ground is not None:
+            needed_m = _reach_m(camera, ground.surface.lowest)
+        if ground is not None and min(limit, needed_m) <= reach_m:
             return ground
-        reach_m = needed_m
+        reach_m = min(limit, needed_m)
+
+
+def _asked(ask: Callable[[], DemGround], *, last: bool) -> DemGround | None:
+    """The ground, None where there is none so near; the last time that is an error."""
+    try:
+        return ask()
+    except CrsError:
+        raise
+    except GeorefError:
+        if last:
+            raise
+        return None
 
 
 def _seen_m(camera: Camera, ground: DemGround) -> float:
@@ -239,11 +266,8 @@ def _under(ask: Ask, xy: Floats) -> Under | None:
 
     Raises CrsError where heights of two datums cannot be related.
     """
-    try:
-        ground = ask(_SPARE_M)
-    except CrsError:
-        raise
-    except GeorefError:
+    ground = _asked(partial(ask, _SPARE_M), last=False)
+    if ground is None:
         return None
     height = float(ground.height(xy[:, None])[0])
     if np.isfinite(height):
