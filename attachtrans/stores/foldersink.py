@@ -17,6 +17,7 @@ from attachtrans.stores.folder import RESULTS, FolderFile, FolderPhotos
 from attachtrans.stores.overwrite import OverwriteSink
 from attachtrans.stores.pixelcolumns import stored_sizes
 from attachtrans.stores.placed import rescaled, sidecar_for, sidecars_of
+from attachtrans.stores.poses.camera_json import SUFFIX as CAMERA
 from attachtrans.types import Draft, Item
 
 _THIS_PHOTO_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR})
@@ -53,8 +54,9 @@ class FolderSink:
     """A `PhotoSink` that writes results to a folder, in the tree of the photos' folder.
 
     A result has its photo's name, with the ending of its format; files that say where the photo
-    lies (world file, .prj, .aux.xml) go with it. The journal knows what was made of what; a file
-    that this job did not make is never touched. What is not translated is not copied.
+    lies (world file, .prj, .aux.xml, .camera.json) go with it, unless it was rectified. The journal
+    knows what was made of what; a file that this job did not make is never touched. What is not
+    translated is not copied.
     """
 
     def __init__(
@@ -99,7 +101,8 @@ class FolderSink:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._require_inside(target.parent)
-            beside = self._sidecars(draft, file.path, target)
+            rectified = draft.placement is not None and draft.placement.rectified
+            beside = {} if rectified else self._sidecars(draft, file.path, target)
             name = self._name(target)
             self._owners.setdefault(name, set()).add(draft.item.key)
             self._journal.record(
@@ -185,7 +188,7 @@ class FolderOverwriteSink(OverwriteSink):
     """Puts results in the place of a folder's photos: see `OverwriteSink`.
 
     The files beside a photo that say where it lies are not changed, so a photo that has some is
-    refused when the result has another size.
+    refused when the result has another size; a .camera.json knows which size it speaks of.
     """
 
     def commit(self, draft: Draft) -> None:
@@ -195,6 +198,7 @@ class FolderOverwriteSink(OverwriteSink):
                 beside.name
                 for path in self._photos.place(draft.item).files
                 for beside in sidecars_of(path)
+                if not beside.name.lower().endswith(CAMERA)
             ]
             if sidecars:
                 raise ImageError(

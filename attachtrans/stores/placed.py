@@ -1,4 +1,4 @@
-"""Files beside a picture that say where it lies: world files, .prj, .aux.xml.
+"""Files beside a picture that say where it lies: world files, .prj, .aux.xml, .camera.json.
 
 What is in them is rescaled by `geo.carriers`. Sources: GDAL's page on world files
 (https://gdal.org/en/stable/drivers/raster/wld.html) and its pam.xsd.
@@ -7,6 +7,7 @@ What is in them is rescaled by `geo.carriers`. Sources: GDAL's page on world fil
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,7 +15,7 @@ from pyproj import CRS
 from pyproj.enums import WktVersion
 from pyproj.exceptions import CRSError
 
-from attachtrans.errors import CrsError, GeorefError
+from attachtrans.errors import CrsError, GeorefError, SourceError
 from attachtrans.geo.affine import PixelToMap
 from attachtrans.geo.carriers import (
     scale_gcps,
@@ -24,6 +25,9 @@ from attachtrans.geo.carriers import (
     world_file,
 )
 from attachtrans.stores.durable import replace_file
+from attachtrans.stores.poses.camera_json import SUFFIX as CAMERA
+from attachtrans.stores.poses.camera_json import read_camera, write_camera
+from attachtrans.stores.poses.documents import read_json
 from attachtrans.types import Size
 
 AUX = ".aux.xml"
@@ -63,7 +67,7 @@ def sidecars_of(image: Path) -> list[Path]:
     """The files beside a picture that say where it lies, as far as there are any."""
     letters = image.suffix.lower()
     endings = [world_ending(letters), f"{letters}w", _WORLD, PRJ]
-    names = [image.name + AUX, *(image.stem + ending for ending in endings)]
+    names = [image.name + AUX, image.name + CAMERA, *(image.stem + ending for ending in endings)]
     names += [image.stem + ending.upper() for ending in endings]
     found = {name: image.with_name(name) for name in names}
     return [path for path in found.values() if path.is_file()]
@@ -71,8 +75,9 @@ def sidecars_of(image: Path) -> list[Path]:
 
 def sidecar_for(sidecar: Path, image: Path, result: Path) -> Path:
     """What a picture's sidecar is called beside a result."""
-    if sidecar.name == image.name + AUX:
-        return result.with_name(result.name + AUX)
+    for ending in (AUX, CAMERA):
+        if sidecar.name == image.name + ending:
+            return result.with_name(result.name + ending)
     ending = sidecar.suffix
     by_format = ending.lower() not in (_WORLD, PRJ)
     if by_format and world_ending(image.suffix) != world_ending(result.suffix):
@@ -96,10 +101,20 @@ def rescaled(sidecar: Path, before: Size, after: Size) -> bytes:
         return sidecar.read_bytes()
     if sidecar.stat().st_size > _LARGEST:
         raise GeorefError(f"it has more than {_LARGEST >> 20} MB")
+    if sidecar.name.lower().endswith(CAMERA):
+        return _rescaled_camera(sidecar, after)
     text = sidecar.read_text(encoding="utf-8", errors="replace")
     if sidecar.name.lower().endswith(AUX):
         return _rescaled_aux(text, before, after)
     return scale_world_file(text, before, after).encode("ascii")
+
+
+def _rescaled_camera(sidecar: Path, after: Size) -> bytes:
+    try:
+        found = read_camera(read_json(sidecar), sidecar)
+    except SourceError as error:
+        raise GeorefError(str(error)) from error
+    return write_camera(replace(found, camera=found.camera.resized(after)))
 
 
 def _rescaled_aux(text: str, before: Size, after: Size) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -23,9 +24,12 @@ from pyproj import CRS, Transformer
 from shapely.geometry import MultiPolygon, Polygon, box
 
 from attachtrans.errors import ArgumentError, SchemaError, SourceError
+from attachtrans.geo.camera import PerspectiveCamera
 from attachtrans.report import Report, Status
+from attachtrans.stores.poses.camera_json import CameraFile, read_camera, write_camera
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.translate import translate_pixels
+from attachtrans.types import Size
 from tests.models.nets import bicubic_x2
 from tests.stores.appending import findings, rows
 from tests.stores.gpkg import PDF
@@ -192,11 +196,6 @@ def test_what_was_lacking_is_given_later(model: Path, tmp_path: Path) -> None:
     (folder / "a.jpg").write_bytes(picture(1))
     poses = tmp_path / "poses.csv"
     poses.write_text(f"image,x,y,z,omega,phi,kappa\na.jpg,{EAST},{NORTH},{HEIGHT_M},0,0,0\n")
-    camera = tmp_path / "camera.json"
-    camera.write_text(
-        '{"format": "attachtrans camera 1", "type": "perspective", "pixel_origin": "centre", '
-        f'"size": [{SIZE[0]}, {SIZE[1]}], "focal_px": [60.0, 60.0], "centre_px": [29.5, 19.5]}}'
-    )
     wish = {"poses": poses, "poses_crs": "EPSG:25832"}
     report = run(folder, model, output, placing=Placing(**wish))
     assert report.counts == {Status.TRANSLATED: 1}
@@ -332,6 +331,72 @@ def test_a_damaged_sidecar_is_a_problem_of_the_place_alone(model: Path, tmp_path
     assert report.counts == {Status.TRANSLATED: 1}
     ((problem,),) = rows(tmp_path / "out.gpkg", "SELECT PROBLEM FROM photos")
     assert "a.jpg.camera.json" in problem
+
+
+def folder_with_cameras(path: Path) -> Path:
+    """A photo that looks down, with all that is known of it in a .camera.json beside it."""
+    survey(path.parent / "survey.gpkg", (0.0,))
+    path.mkdir()
+    (path / "1.jpg").write_bytes(picture(1))
+    poses = path.parent / "poses.csv"
+    poses.write_text(f"image,x,y,z,omega,phi,kappa\n1.jpg,{EAST},{NORTH},100,0,0,0\n")
+    lens = PerspectiveCamera(
+        size=Size(*SIZE),
+        focal_px=(60.0, 60.0),
+        centre_px=(29.5, 19.5),
+        rotation=np.eye(3),
+        position=np.zeros(3),
+    )
+    (path.parent / "lens.json").write_bytes(write_camera(CameraFile(camera=lens)))
+    return path
+
+
+def test_results_in_a_folder_keep_their_place(model: Path, tmp_path: Path) -> None:
+    """What --cameras writes is found beside a photo, goes with its results, and follows them."""
+    folder, out = folder_with_cameras(tmp_path / "photos"), tmp_path / "out"
+    wish = Placing(
+        poses=tmp_path / "poses.csv",
+        poses_crs="EPSG:25832",
+        camera=tmp_path / "lens.json",
+        ground_m=0.0,
+        cameras=tmp_path / "cameras",
+    )
+    run(folder, model, tmp_path / "first", placing=wish)
+    (tmp_path / "cameras" / "1.jpg.camera.json").rename(folder / "1.jpg.camera.json")
+    run(folder, model, out)
+    with Image.open(out / "1.jpg") as result:
+        assert result.size == (2 * SIZE[0], 2 * SIZE[1])
+    kept = read_camera(json.loads((out / "1.jpg.camera.json").read_text()), "").camera
+    assert kept.size == (2 * SIZE[0], 2 * SIZE[1])
+    middle = kept.project(np.array([[EAST], [NORTH], [0.0]]))
+    assert middle.ravel() == pytest.approx([SIZE[0] - 0.5, SIZE[1] - 0.5], abs=1e-6)
+    level = Placing(ground_m=0.0, crs="EPSG:25832")
+    for number, source in enumerate((folder, out)):
+        output = tmp_path / f"{number}.gpkg"
+        run(source, model, output, placing=level)
+        assert overlap(shapes(output, source.name)["1.jpg"], expected(1)) > 0.999
+    # In the photo's place, a photo of another size keeps its camera too.
+    assert run(folder, model, None).counts == {Status.TRANSLATED: 1}
+    run(folder, model, tmp_path / "after.gpkg", placing=level)
+    assert overlap(shapes(tmp_path / "after.gpkg", "photos")["1.jpg"], expected(1)) > 0.999
+
+
+def test_orthos_in_a_folder_have_no_sidecars_of_the_photo(model: Path, tmp_path: Path) -> None:
+    folder, out = folder_with_cameras(tmp_path / "photos"), tmp_path / "out"
+    (folder / "1.jgw").write_text("1\n0\n0\n-1\n0\n0\n")
+    wish = Placing(
+        poses=tmp_path / "poses.csv",
+        poses_crs="EPSG:25832",
+        camera=tmp_path / "lens.json",
+        ground_m=0.0,
+        resolution=1.0,
+    )
+    run(folder, model, out, space="map", placing=wish)
+    assert {path.name for path in out.iterdir()} == {"1.tif", "results.attachtrans"}
+    with rasterio.open(out / "1.tif") as ortho:
+        assert ortho.crs.to_epsg() == 25832
+        assert ortho.bounds.left == pytest.approx(expected(1).bounds[0], abs=1)
+    assert run(folder, model, out, space="map", placing=wish).counts == {Status.ALREADY: 1}
 
 
 # --- map space --------------------------------------------------------------------------------
