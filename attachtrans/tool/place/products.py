@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,10 @@ class Products:
             )
         return grid
 
+    def name(self, key: str) -> str:
+        """Of a photo's products, without their ending."""
+        return self.names.get(key) or _without_ending(key)
+
     def write(self, key: str, seen: Seen, pixels: Pixels, alpha: Pixels | None = None) -> None:
         """Write what is wanted of a photo.
 
@@ -92,7 +96,7 @@ class Products:
             GeorefError: an RPC does not fit, the photo shows no ground.
             SinkError: a file cannot be written.
         """
-        placing, name = self.placing, self.names.get(key) or _without_ending(key)
+        placing, name = self.placing, self.name(key)
         if placing.cameras is not None:
             _write_camera(target(placing.cameras, key, SUFFIX), key, seen)
         if placing.ortho is not None:
@@ -166,20 +170,20 @@ def product_names(keys: Iterable[str]) -> dict[str, str]:
     a.jpg and a.png keep their endings (a.jpg.tif), what is not told apart by these gets a number of
     its own. Each name depends on the keys alone, not on which of them are done in this run.
     """
-    groups: dict[str, list[str]] = {}
-    for key in keys:
-        groups.setdefault(_folded(_without_ending(key)), []).append(key)
+    listed = list(keys)
+    plain = Counter(_folded(_without_ending(key)) for key in listed)
+    whole = Counter(map(_folded, listed))
     found = {}
-    for group in groups.values():
-        if len(group) > 1:
-            whole = Counter(map(_folded, group))
-            for key in group:
-                alone = whole[_folded(key)] == 1
-                found[key] = (
-                    key
-                    if alone
-                    else f"{key}_{digest_of(key.encode('utf-8', 'backslashreplace'))[:8]}"
-                )
+    for key in listed:
+        if plain[_folded(_without_ending(key))] == 1:
+            continue
+        if whole[_folded(key)] == 1 and _folded(key) not in plain:
+            found[key] = key
+        else:
+            head, slash, last = key.rpartition("/")
+            number = digest_of(key.encode("utf-8", "backslashreplace"))[:8]
+            # Before the name, which may be so long that its end is cut off.
+            found[key] = f"{head}{slash}{number}_{last}"
     return found
 
 
@@ -192,14 +196,19 @@ def _folded(name: str) -> str:
     return "/".join(safe_stem(part) for part in name.split("/") if part).casefold()
 
 
+def safe_path(name: str, ending: str) -> PurePosixPath:
+    """A product's name as a path that stays where it is put, on every system."""
+    *folders, last = [part for part in name.split("/") if part] or [""]
+    return PurePosixPath(*map(safe_stem, folders), safe_stem(last) + ending)
+
+
 def target(folder: Path, name: str, ending: str) -> Path:
     """Where a product goes: its name, made safe part by part ("/" makes folders), in the folder.
 
     Raises:
         SinkError: the folders on the way cannot be made.
     """
-    *folders, last = [part for part in name.split("/") if part]
-    path = folder.joinpath(*map(safe_stem, folders), safe_stem(last) + ending)
+    path = folder / safe_path(name, ending)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
