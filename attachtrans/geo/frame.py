@@ -283,9 +283,13 @@ def _zone(geodetic: CRS, number: int, south: bool) -> CRS:  # noqa: FBT001
 
 
 def _no_operation(source: CRS, target: CRS) -> str:
+    said = f"PROJ cannot transform from {source.name} to {target.name}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        group = TransformerGroup(source, target, always_xy=True, allow_ballpark=False)
+        try:
+            group = TransformerGroup(source, target, always_xy=True, allow_ballpark=False)
+        except ProjError as error:  # one of the two is none, such as a plane at 95 degrees north
+            return f"{said}: {error}"
     grids = sorted(
         {grid.short_name for way in group.unavailable_operations for grid in way.grids} - {""}
     )
@@ -295,7 +299,7 @@ def _no_operation(source: CRS, target: CRS) -> str:
         if grids
         else "there is no known operation, or the points lie outside its area"
     )
-    return f"PROJ cannot transform from {source.name} to {target.name}: {hint}"
+    return f"{said}: {hint}"
 
 
 def _z_unit_m(source: CRS, z_unit_m: float | None) -> float:

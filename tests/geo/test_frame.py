@@ -176,6 +176,11 @@ def test_what_is_no_crs_is_refused():
         transform(4326, 3857, np.zeros((4, 1)))
 
 
+def test_a_plane_at_no_latitude_is_refused():
+    with pytest.raises(CrsError, match="PROJ cannot transform"):
+        transform("EPSG:4326", "+proj=aeqd +lat_0=95 +lon_0=10 +datum=WGS84", [[10.0], [50.0]])
+
+
 def test_parts_of_a_crs():
     assert horizontal(read_crs("EPSG:2264+6360")) == read_crs(2264)
     assert horizontal(read_crs(4979)) == read_crs(4326)

@@ -399,6 +399,13 @@ def test_orthos_in_a_folder_have_no_sidecars_of_the_photo(model: Path, tmp_path:
     assert run(folder, model, out, space="map", placing=wish).counts == {Status.ALREADY: 1}
 
 
+def test_places_that_are_none_are_problems_of_the_place_alone(model: Path, tmp_path: Path) -> None:
+    source = survey(tmp_path / "in.gpkg", (0.0,), epsg=4326, at=(500.0, 95.0))
+    report = run(source, model, tmp_path / "out.gpkg", geometry="footprint")
+    assert report.counts == {Status.TRANSLATED: 1}
+    assert report.outcomes[0].reason
+
+
 # --- map space --------------------------------------------------------------------------------
 
 
