@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pyproj import Geod
+from pyproj.crs import ProjectedCRS
+from pyproj.crs.coordinate_operation import AzimuthalEquidistantConversion
 
 from attachtrans.errors import ArgumentError, CrsError
 from attachtrans.geo.frame import (
@@ -177,8 +179,9 @@ def test_what_is_no_crs_is_refused():
 
 
 def test_a_plane_at_no_latitude_is_refused():
+    plane = ProjectedCRS(AzimuthalEquidistantConversion(95.0, 10.0))
     with pytest.raises(CrsError, match="PROJ cannot transform"):
-        transform("EPSG:4326", "+proj=aeqd +lat_0=95 +lon_0=10 +datum=WGS84", [[10.0], [50.0]])
+        transform("EPSG:4326", plane, [[10.0], [50.0]])
 
 
 def test_parts_of_a_crs():
