@@ -15,26 +15,28 @@ class Held:
     """What an output holds by one model.
 
     digests  of the source contents whose results are there
-    moved    keys of photos whose footprints were made of other poses or another ground
+    placed   keys of photos that have footprints, made of these poses and this ground; None: nobody
+             wants them
     """
 
     digests: frozenset[str] = frozenset()
-    moved: frozenset[str] = frozenset()
+    placed: frozenset[str] | None = None
 
     def has(self, key: str, digest: str) -> bool:
-        """Whether the result of this content of a photo is there, placed as it is now."""
-        return digest in self.digests and clean_key(key) not in self.moved
+        """Whether the result of this content of a photo is there, and its footprint."""
+        return digest in self.digests and (self.placed is None or clean_key(key) in self.placed)
 
 
-def held(output: Path, fingerprint: str, placing: str) -> Held:
-    """What the output holds by this model; placing is what PLACE_FP would be now.
+def held(output: Path, fingerprint: str, placing: str | None) -> Held:
+    """What the output holds by this model.
 
-    Nothing when the output is not there. Raises SourceError when it cannot be read.
+    placing: what PLACE_FP would be now, None where no footprints are wanted. Nothing when the
+    output is not there. Raises SourceError when it cannot be read.
     """
     if not output.exists():
         return Held()
     found: set[str] = set()
-    moved: set[str] = set()
+    placed: set[str] = set()
     with reading(output) as connection:
         for table in read_schema(connection, output).tables:
             names = [column.name for column in table.columns]
@@ -50,7 +52,7 @@ def held(output: Path, fingerprint: str, placing: str) -> Held:
             if PLACE_FP in names:
                 query = (
                     f"SELECT {SRC_ATT} FROM {quote(table.name)} WHERE {MODEL_FP} = ? "
-                    f"AND {PLACE_FP} <> ?"
+                    f"AND {PLACE_FP} = ?"
                 )
-                moved.update(key for (key,) in connection.execute(query, (fingerprint, placing)))
-    return Held(digests=frozenset(found), moved=frozenset(moved))
+                placed.update(key for (key,) in connection.execute(query, (fingerprint, placing)))
+    return Held(digests=frozenset(found), placed=None if placing is None else frozenset(placed))

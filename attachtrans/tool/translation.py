@@ -313,7 +313,8 @@ class Translation:
         """How a dry run asks whether an item is done already."""
         output = self.job.writing.output
         if isinstance(output, OutputClass):
-            placing = self.job.writing.placing.footprints_fingerprint
+            writing = self.job.writing
+            placing = writing.placing.footprints_fingerprint if writing.footprints else None
             there = held(output.path, self.job.model.fingerprint, placing)
             return lambda item, digest: there.has(item.key, digest)
         path = self.job.journal_path

@@ -220,6 +220,21 @@ def test_a_dry_run_writes_nothing(model: Path, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+def test_a_dry_run_knows_which_footprints_are_lacking(model: Path, tmp_path: Path) -> None:
+    source, output = survey(tmp_path / "in.gpkg"), tmp_path / "out.gpkg"
+
+    def planned(geometry: str, **wish: Any) -> dict[Status, int]:
+        options = {"geometry": geometry, "placing": Placing(**wish), "dry_run": True}
+        return run(source, model, output, **options).counts
+
+    run(source, model, output)
+    assert planned("source") == {Status.ALREADY: 2}
+    assert planned("both") == {Status.PLANNED: 2}
+    run(source, model, output, geometry="both")
+    assert planned("both") == {Status.ALREADY: 2}
+    assert planned("both", ground_m=5.0) == {Status.PLANNED: 2}
+
+
 # --- products ---------------------------------------------------------------------------------
 
 
