@@ -234,7 +234,10 @@ def test_append_survives_kill(name: str, layout: str, fixture_copy: Callable[[st
 
 @pytest.mark.parametrize(
     ("name", "layout", "geometry"),
-    [("esri_objectid.gpkg", "attach", "footprint"), ("odk", "folder", "both")],
+    [
+        ("esri_objectid.gpkg", "attach", "footprint"),
+        pytest.param("odk", "folder", "both", marks=pytest.mark.slow),
+    ],
 )
 def test_footprints_survive_kill(
     name: str, layout: str, geometry: str, fixture_copy: Callable[[str], Path]
