@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +97,14 @@ def pattern(places):
 
 def picture(view, bands=3):
     """(height, width, bands) of the pattern through a view; what is no ground is 255."""
+    return _picture(view)[..., :bands]
+
+
+@lru_cache
+def _picture(view):
     values = np.nan_to_num(scene.photo(view, pattern, supersampling=2), nan=255.0)
     grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return np.stack([grey, 255 - grey, grey // 2], axis=-1)[..., :bands]
+    return np.stack([grey, 255 - grey, grey // 2], axis=-1)
 
 
 def save(path, array, orientation=1, **options):
@@ -113,14 +119,20 @@ def save(path, array, orientation=1, **options):
     return path
 
 
+@lru_cache
+def views_of(count, options):
+    """Of cameras over the relief; the same objects each time, so that photos are rendered once."""
+    ground = scene.dem(scene.relief())
+    return [scene.view(ground, camera) for camera in eyes(count, **dict(options))]
+
+
 def survey(folder: Path, count=2, suffix=".png", **options):
     """A folder of photos, their table, camera and elevation model: what a user has.
 
     Returns the arguments that place them, and the views.
     """
-    ground = scene.dem(scene.relief())
-    cameras = eyes(count, **options)
-    views = [scene.view(ground, camera) for camera in cameras]
+    views = views_of(count, tuple(options.items()))
+    cameras = [view.camera for view in views]
     photos = folder / "photos"
     photos.mkdir()
     for number, view in enumerate(views):
@@ -129,7 +141,7 @@ def survey(folder: Path, count=2, suffix=".png", **options):
         "poses": write_poses(folder / "poses.csv", cameras, suffix),
         "poses_crs": f"EPSG:{EPSG}",
         "camera": write_camera(folder / "camera.json", cameras[0]),
-        "dem": write_dem(folder / "dem.tif", ground),
+        "dem": write_dem(folder / "dem.tif", views[0].ground),
     }
     return photos, placing, views
 
