@@ -17,6 +17,11 @@ import shapely
 from osgeo_utils.samples import validate_gpkg
 from PIL import Image, ImageOps
 
+from attachtrans.stores.catalog import inspect
+from attachtrans.stores.photos import open_photos
+from attachtrans.tool.place.options import Placing
+from attachtrans.tool.poses import PoseSummary, pose_facts
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 FIXTURES = REPOSITORY / "fixtures"
 PACKAGES = sorted(FIXTURES.rglob("*.gpkg"))
@@ -158,6 +163,15 @@ def test_damaged_content_is_there() -> None:
     assert found["empty.jpg"] == b""
     with pytest.raises(OSError, match="truncated"):
         Image.open(io.BytesIO(found["broken.jpg"] or b"")).load()
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.name)
+def test_photos_stand_near_their_features(path: Path) -> None:
+    summary = PoseSummary()
+    photos = open_photos(path, inspect(path).tables)
+    assert list(pose_facts(photos, Placing(), summary))
+    photos.close()
+    assert summary.warnings == []
 
 
 @pytest.mark.slow
