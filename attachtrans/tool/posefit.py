@@ -36,7 +36,8 @@ class PointResidual:
     down_px      the same, downwards
     left_out_px  distance at which a fit without the point misses it; nan where the others do not
                  suffice
-    suspect      it is improbable that the point is right
+    suspect      it is improbable that the point is right; of several the worst, since one wrong
+                 point makes right ones look wrong
     """
 
     name: str
@@ -118,7 +119,7 @@ def fit_pose(
                 right_px=float(fit.residuals_px[0, index]),
                 down_px=float(fit.residuals_px[1, index]),
                 left_out_px=float(np.hypot(*fit.left_out_px[:, index])),
-                suspect=index in fit.suspects,
+                suspect=index in fit.suspects[:1],
             )
             for index in range(len(control))
         ),
@@ -237,7 +238,7 @@ def _accuracy(before: Accuracy, after: Accuracy) -> Accuracy:
 def _notes(fit: PoseFit, control: ControlPoints) -> tuple[str, ...]:
     """What speaks against the fit."""
     notes = []
-    for index in fit.suspects:
+    for index in fit.suspects[:1]:
         miss = float(np.hypot(*fit.left_out_px[:, index]))
         notes.append(
             f"control point {control.names[index]} does not agree with the others: without it the "
