@@ -69,7 +69,8 @@ class Bar:
             pause = self._every if refresh else _TEXT_EVERY_S
             if time.monotonic() - self._shown > pause and not self._bar.disable:
                 self._shown = time.monotonic()
-                self._bar.set_postfix_str(text, refresh=refresh)
+                seen = time.monotonic() - self._started > _QUIET_FOR_S
+                self._bar.set_postfix_str(text, refresh=refresh and seen)
 
     def advance(self) -> None:
         """One more attachment is dealt with."""
