@@ -333,7 +333,8 @@ def _photos_or_poses(
     path: Path, choice: Choice, placing: Placing
 ) -> tuple[PhotoSource | None, PoseTable | None]:
     """The photos of a source, or where it has none the poses that it is a table of."""
-    if path.is_dir() or path.suffix.lower() not in _TABLES:
+    ending = path.suffix.lower()
+    if ending not in _TABLES or (path.is_dir() and ending != ".gdb"):
         return open_source(path, choice)[0], None
     if is_geopackage(path):
         try:

@@ -15,6 +15,8 @@ from attachtrans.stores.photos import Photos, open_photos
 from attachtrans.stores.selection import Selection
 
 GEOPACKAGE = ".gpkg"
+_DATABASES = frozenset({".gdb", ".geodatabase"})
+"""Feature classes too, though not read yet: `detect` says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ def open_source(
         ArgumentError: an option that does not go with this kind of source.
         SourceError (LayoutError): it cannot be read, or holds no photos.
     """
-    if not is_geopackage(path):
+    if not is_geopackage(path) and path.suffix.lower() not in _DATABASES:
         if flags := choice.given_for_tables():
             raise ArgumentError(f"{flags[0]} concerns feature classes, and {path} is none")
         return open_folder(path, patterns=tuple(choice.patterns), limit=choice.limit), ()

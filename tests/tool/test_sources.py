@@ -96,3 +96,13 @@ def test_what_is_not_there_or_holds_nothing(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=name):
         open_source(tmp_path / name, Choice())
+
+
+@pytest.mark.parametrize("name", ["a.gdb", "b.geodatabase"])
+def test_geodatabases_are_no_folders_and_no_photos(name: str, tmp_path: Path) -> None:
+    if name.endswith(".gdb"):
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(b"something")
+    with pytest.raises(SourceError, match=r"\.gdb\) cannot be read yet|not an SQLite file"):
+        open_source(tmp_path / name, Choice())
