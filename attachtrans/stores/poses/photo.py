@@ -113,7 +113,7 @@ def _pose(carried: Carried, name: str) -> Pose | None:
         source=", ".join(dict.fromkeys(found)),
     )
     if above is not None:
-        pose = pose.assuming("height above ground: that above the take-off, on level ground")
+        pose = pose.assuming(dji.ABOVE_TAKE_OFF)
     parts = (part.assumed for part in (place, attitude, optics) if part is not None)
     return pose.assuming(*(note for notes in parts for note in notes), *direction)
 
