@@ -35,6 +35,9 @@ from attachtrans.stores.poses.photo_parts import (
 from attachtrans.stores.poses.xmp import real, reals
 from attachtrans.types import Size
 
+ABOVE_TAKE_OFF: Final = "height above ground: that above the take-off, on level ground"
+"""What a pose assumes that has RelativeAltitude as its height above the ground."""
+
 _NS: Final = "drone-dji:"
 _LONGITUDES = ("GpsLongitude", "GpsLongtitude", "Longitude")  # the second is DJI's spelling
 _LATITUDES = ("GpsLatitude", "Latitude")

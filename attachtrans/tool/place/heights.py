@@ -14,6 +14,7 @@ from typing import NamedTuple
 from attachtrans.errors import GeorefError
 from attachtrans.geo.camera import PanoramaCamera
 from attachtrans.geo.pose import Pose, height_m
+from attachtrans.stores.poses.dji import ABOVE_TAKE_OFF
 from attachtrans.stores.poses.exif import QFIELD_HEIGHT
 from attachtrans.tool.place.options import Placing
 
@@ -64,7 +65,7 @@ def over_model(pose: Pose, placing: Placing, under: Under | None) -> Stand:
         pose = _signed(pose, under.z_m)
     known, ground_m = height_m(pose), None if under is None else under.z_m
     if known is not None and _is_sound(pose, placing):
-        return Stand(pose=pose, z_m=known, ground_m=ground_m, counted=False)
+        return Stand(pose=_aloof(pose), z_m=known, ground_m=ground_m, counted=False)
     above = _above(pose, placing)
     if above is not None and under is not None:
         pose = pose.assuming(*filter(None, (above.note, under.note)))
@@ -109,7 +110,7 @@ def _over(pose: Pose, placing: Placing, ground_m: float) -> Stand:
     pose = _signed(pose, ground_m)
     known, above = height_m(pose), _above(pose, placing)
     if known is not None and _is_sound(pose, placing):
-        return Stand(pose=pose, z_m=known, ground_m=ground_m, counted=False)
+        return Stand(pose=_aloof(pose), z_m=known, ground_m=ground_m, counted=False)
     if above is not None:
         pose = pose.assuming(above.note) if above.note else pose
         return _counted(pose, placing, ground_m, above.z_m)
@@ -156,6 +157,11 @@ def _signed(pose: Pose, ground_m: float) -> Pose:
         return pose
     others = tuple(text for text in pose.assumed if text != QFIELD_HEIGHT)
     return replace(pose, xyz=(x, y, -z), assumed=(*others, _BELOW_SEA))
+
+
+def _aloof(pose: Pose) -> Pose:
+    """A pose whose height above the ground is of no account."""
+    return replace(pose, assumed=tuple(text for text in pose.assumed if text != ABOVE_TAKE_OFF))
 
 
 def _rough(pose: Pose) -> Pose:
