@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from attachtrans.errors import ImageError
@@ -249,14 +250,19 @@ def quality_of(stream: bytes) -> int | None:
     tables = dict(table for body in bodies for table in _tables(body))
     if 0 not in tables:
         return None
-    target = sum(tables[0])
+    target, sums = sum(tables[0]), _luminance_sums()
+    return min(sums, key=lambda quality: abs(sums[quality] - target))
 
-    def distance(quality: int) -> int:
+
+@lru_cache(maxsize=1)
+def _luminance_sums() -> Mapping[int, int]:
+    """Quality -> sum of its luminance table."""
+
+    def scaled(value: int, quality: int) -> int:
         scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-        scaled = (min(255, max(1, (value * scale + 50) // 100)) for value in _ANNEX_K)
-        return abs(sum(scaled) - target)
+        return min(255, max(1, (value * scale + 50) // 100))
 
-    return min(range(1, 101), key=distance)
+    return {q: sum(scaled(value, q) for value in _ANNEX_K) for q in range(1, 101)}
 
 
 def metadata_of(segments: tuple[Segment, ...]) -> Metadata:

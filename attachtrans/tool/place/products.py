@@ -32,6 +32,8 @@ Pixels = NDArray[Any]
 
 _MOST_PX = 1 << 32
 """Of one photo's ortho: 16 GB before it is compressed."""
+_DRAWN_WHOLE_PX = 1 << 24
+"""Up to here viewers are as quick without overviews, which take a third more time and space."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,8 @@ class Products:
             found = pixels[:, *window.slices]
             return found if alpha is None else np.concatenate([found, alpha[None, *window.slices]])
 
-        options = RasterOptions(cog=self.placing.cog, overviews=True)
+        large = grid.size.width * grid.size.height > _DRAWN_WHOLE_PX
+        options = RasterOptions(cog=self.placing.cog, overviews=large)
         with RasterWriter(path, spec, options) as writer:
             for window in windows(grid.size):
                 array, mask = rectifier.window(window, read)
