@@ -77,8 +77,9 @@ def test_an_ortho_shows_the_pattern_of_the_ground_where_it_is(picture, tmp_path)
     assert (array[:3, array[3] == 0] == 0).all()
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
-@pytest.mark.parametrize("bands", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    ("dtype", "bands"), [("uint8", 1), ("uint16", 3), ("int16", 2), ("float32", 5), ("uint8", 4)]
+)
 def test_types_and_bands(dtype, bands, picture, tmp_path):
     pixels = np.repeat(picture[:1], bands, axis=0).astype(dtype)
     products = Products(placing=Placing(ortho=tmp_path, resolution=2.0))
@@ -188,7 +189,7 @@ KEYS = st.builds(
     lambda parts, ending: "/".join(parts) + ending,
     st.lists(PARTS, min_size=1, max_size=3),
     st.sampled_from(["", ".jpg", ".JPG", ".png", ".tif"]),
-)
+).filter(lambda key: key.strip("/"))
 
 
 @given(st.lists(KEYS, unique=True, max_size=12))
