@@ -276,6 +276,12 @@ def footprinting(command: Command) -> Command:
             help="Exact on the ground, on a plane, a fan as Esri draws it, or a disc (panoramas).",
         ),
         option(
+            GROUND,
+            "--visible",
+            is_flag=True,
+            help="Leave out of footprints what hides behind the surface of --dem.",
+        ),
+        option(
             OUTPUT,
             "--crs",
             metavar="CRS",

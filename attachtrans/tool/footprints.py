@@ -22,7 +22,7 @@ from attachtrans.errors import (
     SinkError,
     SourceError,
 )
-from attachtrans.geo.footprint import Footprint, footprint
+from attachtrans.geo.footprint import Footprint
 from attachtrans.geo.ground import FlatGround
 from attachtrans.geo.pose import Pose
 from attachtrans.geo.posemerge import merge
@@ -37,7 +37,7 @@ from attachtrans.stores.schema import SRC_ATT, SRC_FILE, SRC_LAYER
 from attachtrans.stores.vectors import GEOPACKAGE, Row, Value, VectorOutput
 from attachtrans.tool.place.open import layer_crs, source_crs
 from attachtrans.tool.place.options import Placing, user_crs
-from attachtrans.tool.place.placer import attributes
+from attachtrans.tool.place.placer import attributes, shown
 from attachtrans.tool.place.poser import Poser, common_lens, read_pose_table
 from attachtrans.tool.place.viewer import Viewer
 from attachtrans.tool.sources import Choice, is_geopackage, open_source
@@ -189,9 +189,7 @@ class Footprints:
     ) -> tuple[PlacedPhoto, CameraView | None]:
         try:
             seen = viewer.view(pose, size)
-            shape = footprint(
-                seen.view, mode=self.placing.mode, near_m=seen.near_m, far_m=seen.view.far_m
-            ).to_crs(self.crs)
+            shape = shown(seen, self.placing).to_crs(self.crs)
         except GeorefError as error:
             return replace(failed, reason=str(error)), None
         except ArgumentError as error:  # options were looked at: a number that this photo has

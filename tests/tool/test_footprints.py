@@ -120,6 +120,37 @@ def test_real_frames_against_their_truth(frames, shared, tmp_path):
         assert found["100_0005_0142.tif"].attributes["OFF_SHARE"] == 0.0
 
 
+def test_what_other_ground_hides_is_left_out_on_request(shared):
+    """Cells of a real surface that surely are hidden, and such that surely are not."""
+    import rasterio
+
+    data = shared / "data/geo/orthority/tests/data/odm"
+    known = {"poses": data / "opensfm/reconstruction.json", "dem": data / "odm_dem/dsm.tif"}
+    whole, seen = (
+        next(
+            iter(
+                plan_footprints(
+                    data / "images",
+                    placing=Placing(**known, crs="EPSG:32651", visible=visible),
+                    choice=Choice(patterns=("*0018*",)),
+                )
+            )
+        )
+        for visible in (False, True)
+    )
+    assert (whole.attributes["KIND"], seen.attributes["KIND"]) == ("ground", "visible")
+    with rasterio.open(shared / "data/geo/truth/odm_100_0005_0018_los_clearance.tif") as file:
+        clearance, grid = file.read(1), file.transform
+    rows, cols = np.nonzero(np.abs(clearance) > 0.5)
+    rows, cols = rows[::5], cols[::5]
+    places = grid.c + (cols + 0.5) * grid.a, grid.f + (rows + 0.5) * grid.e
+    inside, visible = (
+        shapely.contains_xy(one.footprint.geometry, *places) for one in (whole, seen)
+    )
+    assert (visible == (clearance[rows, cols] > 0.5))[inside].mean() > 0.999
+    assert inside.sum() > 5000
+
+
 def test_duck_cameras_from_esris_table_against_their_truth(shared, tmp_path):
     """CameraOrientation strings; the horizon is in view, and no ground beyond the far distance."""
     cameras = json.loads((shared / "data/geo/cirn_duck/cameras_c1_c3.json").read_text())

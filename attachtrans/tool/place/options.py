@@ -39,6 +39,7 @@ class Placing:
     height_m    of the camera above the ground under it
     near_m, far_m   ground range that footprints and orthos begin and end at
     mode        how footprints are drawn (`geo.footprint`)
+    visible     they leave out what hides behind the surface of the elevation model
     occlusion   what hides behind the surface is left out of orthos
     crs         of footprints and orthos; None: of the output's layer, of the elevation model, or a
                 metric one about each photo
@@ -62,6 +63,7 @@ class Placing:
     near_m: float | None = None
     far_m: float | None = None
     mode: FootprintMode = "auto"
+    visible: bool = False
     occlusion: bool = False
     crs: str | None = None
     resolution: float | None = None
@@ -82,8 +84,8 @@ class Placing:
         """Tells apart what footprints are made of: other poses, another ground."""
         files = [None if p is None else p.name for p in (self.poses, self.camera, self.dem)]
         heights = [self.ground_m, self.height_m, self.near_m, self.far_m]
-        said = [*files, self.poses_crs, sorted(self.columns.items()), *heights, self.mode]
-        said += [self.radius_unit]
+        said: list[object] = [*files, self.poses_crs, sorted(self.columns.items()), *heights]
+        said += [self.mode, self.radius_unit, list(self.header), self.visible]
         return digest_of(json.dumps(said).encode("utf-8"))[:16]
 
     @property
@@ -96,6 +98,8 @@ class Placing:
         _check_numbers(self)
         if self.dem is not None and self.ground_m is not None:
             raise ArgumentError("--ground is a level ground and --dem is not: give one of them")
+        if self.visible and self.dem is None:
+            raise ArgumentError("--visible: only the surface of --dem hides ground: give it")
         if self.far_m is not None and self.far_m <= (self.near_m or 0.0):
             raise ArgumentError(f"--far {self.far_m:g} is not beyond --near {self.near_m or 0:g}")
         for flag, value, known in (

@@ -15,7 +15,7 @@ from pyproj import CRS
 from shapely.geometry import MultiPolygon, Polygon
 
 from attachtrans.errors import ArgumentError, GeorefError, SourceError
-from attachtrans.geo.footprint import Footprint, footprint, footprint_attributes
+from attachtrans.geo.footprint import Footprint, footprint, footprint_attributes, visible_area
 from attachtrans.geo.rectify import rectify
 from attachtrans.geo.view import Grid
 from attachtrans.image import Encoded, Photo
@@ -178,10 +178,7 @@ def placement(placer: Placer, item: Item, seen: Seen, pixels: Pixels | None) -> 
     if placer.crs_of is None:
         return Placement(geometry=None, attributes=known, problem="; ".join(problems))
     try:
-        shape = footprint(
-            seen.view, mode=placer.placing.mode, near_m=seen.near_m, far_m=seen.view.far_m
-        )
-        shape = shape.to_crs(placer.crs_of(item))
+        shape = shown(seen, placer.placing).to_crs(placer.crs_of(item))
         known = attributes(shape, seen) | name
         geometry = shapely.to_wkb(multi(shape.geometry), output_dimension=2, flavor="iso")
     except GeorefError as error:
@@ -189,6 +186,12 @@ def placement(placer: Placer, item: Item, seen: Seen, pixels: Pixels | None) -> 
     return Placement(
         geometry=geometry, attributes=known, problem="; ".join(dict.fromkeys(problems))
     )
+
+
+def shown(seen: Seen, placing: Placing) -> Footprint:
+    """The footprint that is wanted of a photo. Raises as `footprint` and `visible_area`."""
+    found = footprint(seen.view, mode=placing.mode, near_m=seen.near_m, far_m=seen.view.far_m)
+    return visible_area(seen.view, found) if placing.visible else found
 
 
 def attributes(shape: Footprint, seen: Seen) -> dict[str, str | float | int | None]:
