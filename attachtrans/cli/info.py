@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +98,9 @@ def _print_geopackage(
     findings = inspect(path, **options)
     found, summary = inventory(path, findings, deep=not quick), PoseSummary()
     if not quick and findings.tables:
-        for _ in pose_facts(open_photos(path, findings.tables), placing, summary):
-            pass
+        with closing(open_photos(path, findings.tables)) as photos:
+            for _ in pose_facts(photos, placing, summary):
+                pass
     if as_json:
         content = found.to_json() | {"poses": summary.to_json()}
         click.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))

@@ -163,9 +163,17 @@ def test_what_footprints_are_made_of_is_told_apart() -> None:
         Placing(poses_crs="EPSG:25832"),
         Placing(columns={"heading": "a"}),
         Placing(mode="disc"),
+        Placing(dem=Path("a.tif"), visible=True),
+        Placing(header=("name", "x", "y")),
+        Placing(radius_unit="mm"),
     ]
     assert len({wish.footprints_fingerprint for wish in wishes}) == len(wishes)
     moved = Placing(dem=Path("/elsewhere/a.tif"), ortho=Path("orthos"), crs="EPSG:25832", cog=True)
     assert moved.footprints_fingerprint == Placing(dem=Path("a.tif")).footprints_fingerprint
-    grids = [*wishes, Placing(resolution=1.0), Placing(occlusion=True), Placing(crs="EPSG:25832")]
+    grids = [
+        *wishes,
+        Placing(resolution=1.0),
+        Placing(dem=Path("a.tif"), occlusion=True),
+        Placing(crs="EPSG:25832"),
+    ]
     assert len({wish.grid_fingerprint for wish in grids}) == len(grids)

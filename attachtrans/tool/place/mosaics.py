@@ -38,7 +38,7 @@ Fetch = Callable[[Item], tuple[Pixels, Pixels | None]]
 Watch = Callable[[int, int], None]
 """(parts done, all parts)"""
 
-_HELD_BYTES = 1 << 30
+_HELD_BYTES = 1 << 29
 """Of decoded photos; and of elevation models, beyond those that one window needs."""
 _MOST_EMPTY = 100
 """Times the ground that photos show: a mosaic of more has a photo in it that is misplaced."""

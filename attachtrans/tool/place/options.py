@@ -98,8 +98,9 @@ class Placing:
         _check_numbers(self)
         if self.dem is not None and self.ground_m is not None:
             raise ArgumentError("--ground is a level ground and --dem is not: give one of them")
-        if self.visible and self.dem is None:
-            raise ArgumentError("--visible: only the surface of --dem hides ground: give it")
+        for flag, asked in (("--visible", self.visible), ("--occlusion", self.occlusion)):
+            if asked and self.dem is None:
+                raise ArgumentError(f"{flag}: only the surface of --dem hides ground: give it")
         if self.far_m is not None and self.far_m <= (self.near_m or 0.0):
             raise ArgumentError(f"--far {self.far_m:g} is not beyond --near {self.near_m or 0:g}")
         for flag, value, known in (

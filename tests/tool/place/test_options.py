@@ -29,6 +29,7 @@ from attachtrans.tool.place.options import Placing, pose_columns, user_crs
         ({"ground_m": float("nan")}, "--ground nan"),
         ({"ground_m": 1e300}, "--ground"),
         ({"ground_m": 3.0, "dem": Path("dem.tif")}, "--ground is a level ground"),
+        ({"occlusion": True}, "--occlusion: only the surface of --dem hides"),
         ({"visible": True}, "--visible: only the surface of --dem hides"),
         ({"mode": "circle"}, "--footprint circle: one of auto"),
         ({"radius_unit": "inch"}, "--distortion-radius-unit inch: one of um"),
