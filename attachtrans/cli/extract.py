@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
 from attachtrans.cli.options import (
-    DONE,
     OUTPUT,
-    REPORT,
-    SOME_FAILED,
     WHICH,
     Grouped,
     choosing,
-    open_report,
     option,
-    problem,
 )
+from attachtrans.cli.running import conclude, go_through, reporting
 
 _EXTRACT_EXAMPLES = """
 \b
@@ -61,15 +55,7 @@ Examples:
 )
 @choosing
 @option(WHICH, "--only-images", is_flag=True, help="Leave out what is no image by its content.")
-@option(REPORT, "--dry-run", is_flag=True, help="Say what would be done; write nothing.")
-@option(
-    REPORT,
-    "--report",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.jsonl",
-    help="One line of JSON per attachment: key, status, reason, file, digest.",
-)
-@option(REPORT, "-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@reporting("key, status, reason, file, digest")
 @click.pass_context
 def extract(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options: Any) -> None:
     """Write the photos and other attachments of SOURCE, a GeoPackage, to files.
@@ -77,26 +63,10 @@ def extract(ctx: click.Context, /, report: Path | None, *, quiet: bool, **option
     Files are byte for byte as stored. What is there already is left alone, so the same command
     goes on where it was interrupted.
     """
-    from collections import Counter
-
     from attachtrans.console import Bar
     from attachtrans.tool.extract import plan_extraction
 
     extraction = plan_extraction(**options | {"bbox": options["bbox"] or None})
-    counts: Counter[str] = Counter()
-    with ExitStack() as stack:
-        bar = stack.enter_context(Bar(len(extraction), enabled=not quiet, task="extract"))
-        lines = stack.enter_context(open_report(report)) if report else None
-        for file in extraction:
-            counts[file.status] += 1
-            bar.advance()
-            if lines:
-                lines.write(json.dumps(file.to_dict(), ensure_ascii=False) + "\n")
-            if file.status == "failed":
-                bar.write(problem(file.status, file.item.key, file.reason))
-    if not quiet:
-        words = ", ".join(f"{count} {status}" for status, count in counts.items())
-        click.echo(f"{words or 'no attachments'} -> {options['folder']}")
-        for note in extraction.notes:
-            click.echo(f"  note: {note}")
-    ctx.exit(SOME_FAILED if counts["failed"] else DONE)
+    bar = Bar(len(extraction), enabled=not quiet, task="extract")
+    counts = go_through(extraction, bar, report)
+    conclude(ctx, counts, str(options["folder"]), extraction.notes, quiet=quiet)

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from attachtrans.cli.options import (
-    DONE,
     OUTPUT,
-    REPORT,
-    SOME_FAILED,
     Grouped,
     choice_of,
     choosing,
     choosing_files,
     footprinting,
-    open_report,
     option,
     placing,
     placing_of,
-    problem,
 )
+from attachtrans.cli.running import conclude, go_through, reporting
 
 if TYPE_CHECKING:
     from attachtrans.tool.footprints import Footprints
@@ -65,15 +60,7 @@ Examples:
 @choosing_files
 @placing
 @footprinting
-@option(REPORT, "--dry-run", is_flag=True, help="Say what would be done; write nothing.")
-@option(
-    REPORT,
-    "--report",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.jsonl",
-    help="One line of JSON per photo: key, status, reason, pose, footprint.",
-)
-@option(REPORT, "-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@reporting("key, status, reason, pose, footprint")
 @click.pass_context
 def footprint(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options: Any) -> None:
     """Say where the photos of SOURCE lie on the map: a polygon each, with what it stands on.
@@ -81,8 +68,6 @@ def footprint(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
     SOURCE is a GeoPackage with photos, a folder of photos, one photo, or a table of poses. Poses
     are read from the photos themselves (EXIF, DJI, GPano ...), from --poses, or from attributes.
     """
-    from collections import Counter
-
     from attachtrans.console import Bar
     from attachtrans.tool.footprints import plan_footprints
 
@@ -95,24 +80,9 @@ def footprint(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
         placing=placed,
         choice=choice_of(options),
     )
-    counts: Counter[str] = Counter()
-    with ExitStack() as stack:
-        stack.enter_context(_telling(run))
-        bar = stack.enter_context(Bar(len(run), enabled=not quiet, task="footprint"))
-        lines = stack.enter_context(open_report(report)) if report else None
-        for photo in run:
-            counts[photo.status] += 1
-            bar.advance()
-            if lines:
-                lines.write(json.dumps(photo.to_dict(), ensure_ascii=False) + "\n")
-            if photo.status == "failed":
-                bar.write(problem(photo.status, photo.key, photo.reason))
-    if not quiet:
-        words = ", ".join(f"{count} {status}" for status, count in counts.items())
-        click.echo(f"{words or 'no photos'} -> {_target(run)}")
-        for note in run.notes:
-            click.echo(f"  note: {note}")
-    ctx.exit(SOME_FAILED if counts["failed"] else DONE)
+    with _telling(run):
+        counts = go_through(run, Bar(len(run), enabled=not quiet, task="footprint"), report)
+    conclude(ctx, counts, _target(run), run.notes, quiet=quiet)
 
 
 @contextmanager

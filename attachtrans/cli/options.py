@@ -95,7 +95,8 @@ def problem(status: str, key: str, reason: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in f"{status}: {key}: {reason}")
 
 
-def _with(command: Command, options: list[Command]) -> Command:
+def with_options(command: Command, options: list[Command]) -> Command:
+    """A command with further options, in this order."""
     for one in reversed(options):
         command = one(command)
     return command
@@ -131,7 +132,7 @@ def choosing_places(command: Command) -> Command:
             help="Beginning of paths that have moved; repeatable.",
         ),
     ]
-    return _with(command, options)
+    return with_options(command, options)
 
 
 def choosing(command: Command) -> Command:
@@ -148,7 +149,7 @@ def choosing(command: Command) -> Command:
         ),
         option(WHICH, "--limit", type=int, metavar="N", help="Only the first N photos."),
     ]
-    return choosing_places(_with(command, options))
+    return choosing_places(with_options(command, options))
 
 
 def choosing_files(command: Command) -> Command:
@@ -161,7 +162,7 @@ def choosing_files(command: Command) -> Command:
         metavar="GLOB",
         help='Of a folder, only files like this ("*.JPG", "DCIM/*"); repeatable.',
     )
-    return _with(command, [one])
+    return with_options(command, [one])
 
 
 def _file(**attributes: Any) -> click.Path:
@@ -213,7 +214,7 @@ def posing(command: Command) -> Command:
             "multiples of the focal length.",
         ),
     ]
-    return _with(command, options)
+    return with_options(command, options)
 
 
 def placing(command: Command) -> Command:
@@ -260,7 +261,7 @@ def placing(command: Command) -> Command:
             "height).",
         ),
     ]
-    return posing(_with(command, options))
+    return posing(with_options(command, options))
 
 
 def footprinting(command: Command) -> Command:
@@ -289,7 +290,7 @@ def footprinting(command: Command) -> Command:
             "footprints and a metric one for orthos).",
         ),
     ]
-    return _with(command, options)
+    return with_options(command, options)
 
 
 def orthos(command: Command) -> Command:
@@ -310,7 +311,7 @@ def orthos(command: Command) -> Command:
         ),
         option(BESIDE, "--cog", is_flag=True, help="Orthos as cloud-optimised GeoTIFFs."),
     ]
-    return _with(command, options)
+    return with_options(command, options)
 
 
 def products(command: Command) -> Command:
@@ -348,7 +349,7 @@ def products(command: Command) -> Command:
             help="A .camera.json per photo, with all that is known of it.",
         ),
     ]
-    return orthos(_with(command, options))
+    return orthos(with_options(command, options))
 
 
 def placing_of(options: dict[str, Any]) -> Placing:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +9,18 @@ import click
 
 from attachtrans.cli.options import (
     BESIDE,
-    DONE,
     OUTPUT,
-    REPORT,
-    SOME_FAILED,
     WHICH,
     Grouped,
     choice_of,
     choosing,
     choosing_files,
-    open_report,
     option,
     orthos,
     placing,
     placing_of,
-    problem,
 )
+from attachtrans.cli.running import conclude, go_through, reporting
 
 _EXAMPLES = """
 \b
@@ -88,23 +81,13 @@ Examples:
     show_default=True,
     help="Refuse larger photos.",
 )
-@option(REPORT, "--dry-run", is_flag=True, help="Say what would be done; write nothing.")
-@option(
-    REPORT,
-    "--report",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.jsonl",
-    help="One line of JSON per photo: key, status, reason.",
-)
-@option(REPORT, "-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@reporting("key, status, reason")
 @click.pass_context
 def ortho(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options: Any) -> None:
     """Rectify the photos of SOURCE to the map, each by itself or all in one raster.
 
     Sky, ground beyond --far and what the elevation model does not cover are transparent.
     """
-    from collections import Counter
-
     from attachtrans.console import Bar
     from attachtrans.tool.orthos import plan_orthos
 
@@ -114,22 +97,8 @@ def ortho(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options:
         for name in ("source", "folder", "mosaic", "seam", "max_pixels", "dry_run")
     }
     run = plan_orthos(**named, placing=placed, choice=choice_of(options))
-    counts: Counter[str] = Counter()
-    with ExitStack() as stack:
-        bar = stack.enter_context(Bar(len(run), enabled=not quiet, task="ortho"))
-        run.watch = bar.mosaicked
-        lines = stack.enter_context(open_report(report)) if report else None
-        for photo in run:
-            counts[photo.status] += 1
-            bar.advance()
-            if lines:
-                lines.write(json.dumps(asdict(photo), ensure_ascii=False) + "\n")
-            if photo.status == "failed":
-                bar.write(problem(photo.status, photo.key, photo.reason))
-    if not quiet:
-        words = ", ".join(f"{count} {status}" for status, count in counts.items())
-        targets = " and ".join(str(named[n]) for n in ("folder", "mosaic") if named[n] is not None)
-        click.echo(f"{words or 'no photos'} -> {targets}")
-        for note in run.notes:
-            click.echo(f"  note: {note}")
-    ctx.exit(SOME_FAILED if counts["failed"] else DONE)
+    bar = Bar(len(run), enabled=not quiet, task="ortho")
+    run.watch = bar.mosaicked
+    counts = go_through(run, bar, report)
+    targets = " and ".join(str(named[n]) for n in ("folder", "mosaic") if named[n] is not None)
+    conclude(ctx, counts, targets, run.notes, quiet=quiet)

@@ -69,10 +69,15 @@ class ExtractedFile:
     nbytes: int | None = None
     digest: str | None = None
 
+    @property
+    def key(self) -> str:
+        """Of the attachment."""
+        return self.item.key
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "key": self.item.key,
+            "key": self.key,
             "name": self.item.name,
             "features": [[ref.layer, ref.fid] for ref in self.item.features],
             "status": str(self.status),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,10 @@ class OrthoOutcome:
     key: str
     status: OrthoStatus
     reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as one line of a `--report` file holds them."""
+        return asdict(self)
 
 
 @dataclass(slots=True, kw_only=True)
