@@ -122,6 +122,7 @@ class Mosaic:
             lattice.paste(chosen, blocks, index, window)
         if values is None:
             raise ArgumentError(f"{window} has no pixels")
+        self.rectifiers[0].sampler.fill(values, mask[0] == 0)
         return values, mask[0], index[0]
 
     def _blocks(self, corners: Ints) -> tuple[Pixels, NDArray[np.int32]]:
@@ -146,10 +147,10 @@ class Mosaic:
                 undecided &= ~known
                 placed.seen[mine] = False
         if values is None:
-            nothing = self.rectifiers[0].mapping.placed(np.zeros((2, 0), dtype=np.intp))
+            mapping = self.rectifiers[0].mapping
+            nothing = mapping.placed(mapping.paths(np.zeros((2, 0), dtype=np.intp)))
             sample, _ = self.rectifiers[0].sampler.sample(nothing, self.frames[0].read)
-            fill = 0 if self.nodata is None else self.nodata
-            values = np.full((*shape, sample.shape[-1]), fill, dtype=sample.dtype)
+            values = np.zeros((*shape, sample.shape[-1]), dtype=sample.dtype)
         return values, index
 
     def _candidates(self, corners: Ints) -> dict[int, _Candidate]:
@@ -158,7 +159,7 @@ class Mosaic:
         score = _nearness if self.seam == "nearest" else _sharpness
         for number, rectifier in enumerate(self.rectifiers):
             mapping = rectifier.mapping
-            placed = mapping.placed(corners)
+            placed = mapping.placed(mapping.paths(corners))
             if placed.seen.any():
                 level_m = _mean_height(mapping) if self.level_m is None else self.level_m
                 found[number] = _Candidate(placed, score(mapping, corners, level_m))

@@ -88,7 +88,7 @@ def at_tests(values: Floats) -> Floats:
     """(..., 25) at the nodes -> (..., 16) at the tests."""
     nodes = values.reshape(*values.shape[:-1], _NODES.size, _NODES.size)
     tests: Floats = _TO_TESTS @ nodes @ _TO_TESTS.T
-    return tests.reshape(*values.shape[:-1], -1)
+    return tests.reshape(*values.shape[:-1], len(_TO_TESTS) ** 2)
 
 
 def at_test_levels(values: Floats) -> Floats:
@@ -119,6 +119,13 @@ def corners(blocks: Window) -> Ints:
     cols = np.arange(blocks.col, blocks.col + blocks.width, dtype=np.intp)
     rows = np.arange(blocks.row, blocks.row + blocks.height, dtype=np.intp)
     return np.stack([np.tile(cols, rows.size), np.repeat(rows, cols.size)]) * SIDE
+
+
+def numbers(blocks: Window, among: Window) -> Ints:
+    """(N,) places of blocks in the order of others' corners that they are among."""
+    cols = np.arange(blocks.width, dtype=np.intp) + (blocks.col - among.col)
+    rows = np.arange(blocks.height, dtype=np.intp) + (blocks.row - among.row)
+    return (rows[:, None] * among.width + cols).ravel()
 
 
 def pieces(blocks: Window, side: int) -> list[Window]:

@@ -58,28 +58,53 @@ class Placed(NamedTuple):
     widths: Floats
 
 
-class _Blocks(NamedTuple):
-    """What is known of blocks before their pixels are looked at."""
+class Paths(NamedTuple):
+    """What is known of N blocks before their pixels are looked at; unset where nothing is seen.
+
+    corners  (2, N) first pixels
+    smooth   (N,) the polynomials hold
+    exact    (N,) something may be seen, but pixel by pixel only
+    cells    (2, N, 25) of the relief, at the nodes
+    middle   (N,) metres, between the lowest and the highest ground
+    half     (N,) metres from there to either
+    base     (2, N) pixels of the image about which `powers` count
+    powers   (2, N, count, 25) at the nodes: factors of 1, t, t^2 ... in the way of a pixel whose
+             ground is t halves above the middle
+    widths   (2, N) see `Placed`
+    """
 
     corners: Ints
-    """(2, n) first pixels"""
-    places: Floats
-    """(2, n, 25) of the nodes"""
+    smooth: Flags
+    exact: Flags
+    cells: Floats
+    middle: Floats
+    half: Floats
+    base: Ints
+    powers: Floats
+    widths: Floats
+
+    def some(self, which: Ints) -> Paths:
+        """Of some of the blocks."""
+        across = {"corners", "cells", "base", "powers", "widths"}
+        return Paths(
+            **{
+                name: values[:, which] if name in across else values[which]
+                for name, values in self._asdict().items()
+            }
+        )
 
 
 class _Ground(NamedTuple):
     """The ground of n blocks."""
 
+    cells: Floats
+    """(2, n, 25) of the relief; 0 where not even"""
     middle: Floats
     """(n,) metres, between the lowest and the highest height; nan without data"""
     half: Floats
     """(n,) metres from there to either"""
-    relative: Singles
-    """(n, SIDE, SIDE) heights from -1 to 1; (n, 1, 1) on a plane"""
-    hidden: Flags
-    """likewise"""
     even: Flags
-    """(n,) where that holds"""
+    """(n,) cells are smooth, so that all this is known"""
 
     def levels(self, relative: Floats) -> Floats:
         """(n, K) metres of K relative heights."""
@@ -121,24 +146,62 @@ class Mapping:
             return None
         return Horizon.of(self.georef, box=_box(way, self.grid, way.dem))
 
-    def placed(self, corners: Ints) -> Placed:
-        """(2, N) first pixels of blocks -> where their pixels come from."""
-        count = corners.shape[1]
+    def paths(self, corners: Ints) -> Paths:
+        """Looks at blocks by their nodes; many at a time are the fastest.
+
+        Args:
+            corners: (2, N) first pixels.
+        """
+        places = self.located(corners, lattice.NODES_PX)
+        tests = self.located(corners, lattice.TESTS_PX)
+        ground = self._ground(places, tests)
+        count = 1 if self.relief is None else 4
+        blocks = corners.shape[1]
+        powers, widths = np.zeros((2, blocks, count, places.shape[2])), np.ones((2, blocks))
+        base, smooth = np.zeros(corners.shape, dtype=np.intp), np.zeros(blocks, dtype=np.bool_)
+        rest = np.flatnonzero(~self._nowhere(places, ground))
+        nodes = self._pixels(places[:, rest], ground.levels(lattice.LEVELS[count])[rest])
+        exact = self._pixels(tests[:, rest], ground.levels(lattice.TEST_LEVELS[count])[rest])
+        error = np.abs(lattice.at_test_levels(lattice.at_tests(nodes)) - exact).max(axis=(0, 2, 3))
+        aside = ground.even[rest] & self._beside(nodes, error)
+        fits = ground.even[rest] & (error <= TOLERANCE_PX) & ~aside
+        smooth[rest] = fits
+        some = lattice.TO_POWERS[count] @ nodes[:, fits]
+        base[:, smooth] = np.rint(some[:, :, 0].mean(axis=-1)).astype(np.intp)
+        widths[:, smooth] = _widths(*lattice.slopes(some[:, :, 0]))
+        some[:, :, 0] -= base[:, smooth, None]
+        powers[:, smooth] = some
+        rough = np.zeros(blocks, dtype=np.bool_)
+        rough[rest] = ~fits & ~aside
+        middle, half = ground.middle, ground.half
+        return Paths(corners, smooth, rough, ground.cells, middle, half, base, powers, widths)
+
+    def _nowhere(self, places: Floats, ground: _Ground) -> Flags:
+        """(n,) blocks that surely show nothing: without data, or out of the camera's cone."""
+        low, high = (
+            np.where(ground.even, level, limit)
+            for level, limit in zip(
+                ground.levels(np.array([-1.0, 1.0])).T, self.limits, strict=True
+            )
+        )
+        with np.errstate(invalid="ignore"):
+            unseen: Flags = self.way.unseen(places, low, high)
+        return unseen | (ground.even & ~np.isfinite(ground.middle))
+
+    def placed(self, paths: Paths) -> Placed:
+        """Where the pixels of N blocks come from; a dozen at a time stay in the processor."""
+        count = paths.corners.shape[1]
         placed = Placed(
-            base=np.zeros((2, count), dtype=np.intp),
+            base=paths.base.copy(),
             off=np.zeros((2, count, SIDE, SIDE), dtype=np.float32),
             seen=np.zeros((count, SIDE, SIDE), dtype=np.bool_),
-            widths=np.ones((2, count)),
+            widths=paths.widths.copy(),
         )
-        places = self.located(corners, lattice.NODES_PX)
-        with np.errstate(invalid="ignore"):
-            low, high = (np.full(count, limit) for limit in self.limits)
-            some = np.flatnonzero(~self.way.unseen(places, low, high))
-        if some.size:
-            blocks = _Blocks(corners[:, some], places[:, some])
-            rough = some[~self._smoothly(blocks, some, placed)]
-            if rough.size:
-                self._exactly(corners, rough, placed)
+        smooth = np.flatnonzero(paths.smooth)
+        if smooth.size:
+            placed.off[:, smooth], placed.seen[smooth] = self._smoothly(paths.some(smooth))
+        for number in np.flatnonzero(paths.exact):
+            self._exactly(paths.corners, int(number), placed)
         return placed
 
     @property
@@ -162,39 +225,19 @@ class Mapping:
         pixels = self.way.pixels(spread.reshape(2, -1), heights.ravel())
         return pixels.reshape(spread.shape)
 
-    def _smoothly(self, blocks: _Blocks, index: Ints, placed: Placed) -> Flags:
-        """Fills in the blocks that are smooth.
-
-        Args:
-            blocks: n of them.
-            index: (n,) their numbers in `placed`.
-            placed: filled in.
-
-        Returns:
-            (n,) the blocks that are done.
-        """
-        tests = self.located(blocks.corners, lattice.TESTS_PX)
-        ground = self._ground(blocks.places, tests)
-        count = 1 if self.relief is None else 4
-        nodes = self._pixels(blocks.places, ground.levels(lattice.LEVELS[count]))
-        exact = self._pixels(tests, ground.levels(lattice.TEST_LEVELS[count]))
-        error = np.abs(lattice.at_test_levels(lattice.at_tests(nodes)) - exact).max(axis=(0, 2, 3))
-        smooth = ground.even & (error <= TOLERANCE_PX)
-        if smooth.any():
-            powers = lattice.TO_POWERS[count] @ nodes[:, smooth]
-            which = index[smooth]
-            base = np.rint(powers[:, :, 0].mean(axis=-1)).astype(np.intp)
-            placed.widths[:, which] = _widths(*lattice.slopes(powers[:, :, 0]))
-            powers[:, :, 0] -= base[:, :, None]
-            off = _polynomial(lattice.spread(powers), ground.relative[smooth])
-            seen = self._inside(off, base) & ~ground.hidden[smooth]
-            np.copyto(off, np.float32(0.0), where=~seen)
-            placed.base[:, which], placed.off[:, which], placed.seen[which] = base, off, seen
-        low, high = ground.levels(np.array([-1.0, 1.0])).T
-        with np.errstate(invalid="ignore"):
-            unseen = self.way.unseen(blocks.places, low, high) | self._beside(nodes, error)
-        done: Flags = smooth | (ground.even & unseen) | ~np.isfinite(ground.middle)
-        return done
+    def _smoothly(self, paths: Paths) -> tuple[Singles, Flags]:
+        """(2, n, SIDE, SIDE) off the bases, and (n, SIDE, SIDE) seen, of smooth blocks."""
+        if self.relief is None:
+            off = lattice.spread(paths.powers[:, :, 0])
+            seen = self._inside(off, paths.base)
+        else:
+            heights, hidden = self.relief.heights(paths.cells)
+            heights -= (paths.middle - self.relief.datum).astype(np.float32)[:, None, None]
+            heights /= paths.half.astype(np.float32)[:, None, None]
+            off = _polynomial(lattice.spread(paths.powers), heights)
+            seen = self._inside(off, paths.base) & ~hidden
+        np.copyto(off, np.float32(0.0), where=~seen)
+        return off, seen
 
     def _beside(self, nodes: Floats, error: Floats) -> Flags:
         """(n,) blocks with nodes (2, n, levels, 25) that lie beside the image."""
@@ -207,45 +250,39 @@ class Mapping:
         """Of n blocks with nodes at (2, n, 25) and tests at (2, n, 16)."""
         count = nodes.shape[1]
         if self.relief is None:
-            level, none = np.full(count, self.way.flat), np.zeros((count, 1, 1))
-            return _Ground(
-                level, none[:, 0, 0], none.astype(np.float32), none > 0.0, np.isfinite(level)
-            )
+            level = np.full(count, self.way.flat)
+            return _Ground(np.zeros_like(nodes), level, np.zeros(count), np.isfinite(level))
         cells = self._cells(nodes)
         error = np.abs(lattice.at_tests(cells) - self._cells(tests)).max(axis=(0, 2))
         even = error <= _TOLERANCE_CELLS
-        heights, hidden = self.relief.heights(np.where(even[:, None], cells, 0.0))
-        flat = heights.reshape(count, -1)
-        low, high = np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
-        middle, half = 0.5 * (low + high), np.maximum(0.5 * (high - low), _LEAST_RELIEF_M)
-        relative = (heights - middle[:, None, None]) / half[:, None, None]
-        middle = np.where(even, middle, 0.0) + np.float64(self.relief.datum)
-        return _Ground(middle, half.astype(np.float64), relative, hidden, even)
+        cells[:, ~even] = 0.0
+        low, high = self.relief.ranges(cells)
+        half = np.maximum(0.5 * (high - low), _LEAST_RELIEF_M)
+        return _Ground(cells, 0.5 * (low + high), half, even)
 
     def _cells(self, places: Floats) -> Floats:
         return self.way.cells(places.reshape(2, -1)).reshape(places.shape)
 
-    def _exactly(self, corners: Ints, index: Ints, placed: Placed) -> None:
-        """Fills in blocks pixel by pixel."""
-        for number in index:
-            place = self.located(corners[:, number : number + 1], lattice.CENTRES_PX)[:, 0]
-            z = np.full(place.shape[1], self.way.flat)
-            hidden = np.zeros(place.shape[1], dtype=np.bool_)
-            if self.relief is not None:
-                z, hidden = self.relief.heights_at(self.way.cells(place))
-            pixels = self.way.pixels(place, z).reshape(2, 1, SIDE, SIDE)
-            seen = self._inside(pixels, np.zeros((2, 1))) & ~hidden.reshape(1, SIDE, SIDE)
-            if not seen.any():
-                continue
-            base = np.rint(pixels[:, seen].mean(axis=1, keepdims=True)).astype(np.intp)
-            off = np.where(seen, pixels - base[:, :, None, None], 0.0)
-            some = pixels[..., ::_SPARSE, :][..., ::_SPARSE]
-            nearby = pixels[..., ::_SPARSE, 1:][..., ::_SPARSE], pixels[..., 1::_SPARSE, ::_SPARSE]
-            placed.widths[:, number] = _widths(
-                *((near - some).reshape(2, 1, -1) for near in nearby)
-            )[:, 0]
-            placed.base[:, number] = base[:, 0]
-            placed.off[:, number], placed.seen[number] = off[:, 0], seen[0]
+    def _exactly(self, corners: Ints, number: int, placed: Placed) -> None:
+        """Fills in a block pixel by pixel."""
+        place = self.located(corners[:, number : number + 1], lattice.CENTRES_PX)[:, 0]
+        z = np.full(place.shape[1], self.way.flat)
+        hidden = np.zeros(place.shape[1], dtype=np.bool_)
+        if self.relief is not None:
+            z, hidden = self.relief.heights_at(self.way.cells(place))
+        pixels = self.way.pixels(place, z).reshape(2, 1, SIDE, SIDE)
+        seen = self._inside(pixels, np.zeros((2, 1))) & ~hidden.reshape(1, SIDE, SIDE)
+        if not seen.any():
+            return
+        base = np.rint(pixels[:, seen].mean(axis=1, keepdims=True)).astype(np.intp)
+        off = np.where(seen, pixels - base[:, :, None, None], 0.0)
+        some = pixels[..., ::_SPARSE, :][..., ::_SPARSE]
+        nearby = pixels[..., ::_SPARSE, 1:][..., ::_SPARSE], pixels[..., 1::_SPARSE, ::_SPARSE]
+        placed.widths[:, number] = _widths(*((near - some).reshape(2, 1, -1) for near in nearby))[
+            :, 0
+        ]
+        placed.base[:, number] = base[:, 0]
+        placed.off[:, number], placed.seen[number] = off[:, 0], seen[0]
 
     def _inside(self, off: NDArray[np.floating], base: NDArray[np.number]) -> Flags:
         """(n, SIDE, SIDE) of pixels (2, n, SIDE, SIDE) off their bases (2, n)."""

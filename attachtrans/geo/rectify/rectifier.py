@@ -21,10 +21,10 @@ from attachtrans.types import Window
 Pixels = NDArray[Any]
 Mask = NDArray[np.uint8]
 
-BLOCKS = 8
-"""Blocks per side that are computed at a time: some tens of megabytes."""
+BLOCKS = 6
+"""Blocks per side whose pixels are computed at a time: what stays in a processor's cache."""
 VALID = np.uint8(255)
-_STRIP = BLOCKS * lattice.SIDE
+_STRIP = 8 * lattice.SIDE
 """Rows of the output that one thread does at a time."""
 
 
@@ -96,8 +96,10 @@ class Rectifier:
         check_window(window, self.grid)
         values: Pixels | None = None
         mask = np.zeros((1, window.height, window.width), dtype=np.uint8)
-        for blocks in lattice.pieces(lattice.covering(window), BLOCKS):
-            placed = self.mapping.placed(lattice.corners(blocks))
+        whole = lattice.covering(window)
+        paths = self.mapping.paths(lattice.corners(whole))
+        for blocks in lattice.pieces(whole, BLOCKS):
+            placed = self.mapping.placed(paths.some(lattice.numbers(blocks, whole)))
             found, seen = self.sampler.sample(placed, read)
             if values is None:
                 values = np.empty((found.shape[-1], *mask.shape[1:]), dtype=found.dtype)
@@ -105,6 +107,7 @@ class Rectifier:
             lattice.paste(seen * VALID, blocks, mask, window)
         if values is None:
             raise ArgumentError(f"{window} has no pixels")
+        self.sampler.fill(values, mask[0] == 0)
         return values, mask[0]
 
 

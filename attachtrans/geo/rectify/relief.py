@@ -19,6 +19,8 @@ Flags = NDArray[np.bool_]
 
 _BORDER_CELLS = 1e-4
 """How far outside the model's last centres a place may come to lie by rounding."""
+_FEW_CELLS = 8
+"""From here on a cell more or less makes no difference to the lowest and the highest of a block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +40,36 @@ class Relief:
     def of(cls, dem: DemGround, horizon: Horizon | None = None) -> Self:
         return cls(dem=dem, datum=np.float32(dem.surface.lowest), horizon=horizon)
 
+    def ranges(self, cells: Floats) -> tuple[Floats, Floats]:
+        """The lowest and the highest ground of blocks on which cells are smooth.
+
+        Args:
+            cells: (2, N, 25) of the blocks' nodes, finite.
+
+        Returns:
+            (N,) and (N,) heights in the model's own datum, nan without data. Of the cells' box in
+            the model, so that they are at least as far apart as the block's own.
+        """
+        last = np.array(self.dem.surface.extent)[:, None]
+        first, behind = np.clip(cells.min(axis=2), 0, last), np.clip(cells.max(axis=2), 0, last)
+        low, high = np.full((2, cells.shape[1]), np.nan)
+        whole = np.floor(first)
+        few = (behind - whole <= _FEW_CELLS).all(axis=0) & (first < behind).all(axis=0)
+        which = np.flatnonzero(few)
+        if which.size:
+            # A bilinear surface is highest and lowest on the model's lines, or on the border.
+            steps = np.arange(np.ceil((behind - whole)[:, few]).max() + 1.0)
+            lines = np.clip(whole[:, few, None] + steps, first[:, few, None], behind[:, few, None])
+            i, j = np.broadcast_arrays(lines[0][:, None, :], lines[1][:, :, None])
+            found = self.dem.surface.at(i.ravel(), j.ravel()).reshape(which.size, -1)
+            low[which], high[which] = np.fmin.reduce(found, axis=1), np.fmax.reduce(found, axis=1)
+        begin, end = whole.astype(np.intp), np.ceil(behind).astype(np.intp) + 1
+        for number in np.flatnonzero(~few & (first < behind).all(axis=0)):
+            (left, top), (right, bottom) = begin[:, number], end[:, number]
+            part = self.dem.surface.heights[top:bottom, left:right]
+            low[number], high[number] = np.fmin.reduce(part, None), np.fmax.reduce(part, None)
+        return low, high
+
     def heights(self, cells: Floats) -> tuple[Singles, Flags]:
         """Of the pixels of blocks on which cells are smooth.
 
@@ -50,17 +82,15 @@ class Relief:
         base = np.floor(cells.mean(axis=-1)).astype(np.intp)
         i, j = spread(cells - base[:, :, None])
         across, down = self.dem.surface.extent
-        index, u = _split(i, base[0, :, None, None], across)
-        row, v = _split(j, base[1, :, None, None], down)
-        stride = across + 1
-        index += row * stride
-        height = _bilinear(self.dem.surface.heights, index, u, v, stride, self.datum)
         low, high = cells.min(axis=(1, 2)), cells.max(axis=(1, 2))
-        if (low < 1.0).any() or (high > np.array([across, down]) - 1.0).any():
+        within = bool((low >= 1.0).all() and (high <= np.array([across, down]) - 1.0).all())
+        col, u = _split(i, base[0, :, None, None], across, within=within)
+        row, v = _split(j, base[1, :, None, None], down, within=within)
+        stride = across + 1
+        height = _bilinear(self.dem.surface.heights, col + row * stride, u, v, stride, self.datum)
+        if not within:
             height[_outside(i, base[0], across) | _outside(j, base[1], down)] = np.nan
-        if self.horizon is None:
-            return height, np.zeros(height.shape, dtype=np.bool_)
-        return height, self._hidden(index - row * stride, row, u, v)
+        return height, self._hidden(col, row, u, v)
 
     def _hidden(self, col: Ints, row: Ints, u: Singles, v: Singles) -> Flags:
         """Places on patches (col, row) of the model."""
@@ -79,16 +109,19 @@ class Relief:
         heights = self.dem.surface.at(i, j)
         across, down = self.dem.surface.extent
         with np.errstate(invalid="ignore"):
-            col, u = _split(np.nan_to_num(i), 0, across)
-            row, v = _split(np.nan_to_num(j), 0, down)
+            col, u = _split(np.nan_to_num(i), 0, across, within=False)
+            row, v = _split(np.nan_to_num(j), 0, down, within=False)
         return heights, self._hidden(col, row, u.astype(np.float32), v.astype(np.float32))
 
 
-def _split(places: NDArray[np.floating], base: Ints | int, patches: int) -> tuple[Ints, Singles]:
+def _split(
+    places: NDArray[np.floating], base: Ints | int, patches: int, *, within: bool
+) -> tuple[Ints, Singles]:
     """Patches (whole numbers, within the model) and the places on them, from 0 to 1."""
     whole = np.floor(places)
-    first = np.asarray(-base, dtype=whole.dtype)
-    np.minimum(np.maximum(whole, first, out=whole), first + (patches - 1), out=whole)
+    if not within:
+        first = np.asarray(-base, dtype=whole.dtype)
+        np.minimum(np.maximum(whole, first, out=whole), first + (patches - 1), out=whole)
     inner = places - whole
     patch = whole.astype(np.intp)
     patch += base
@@ -111,10 +144,16 @@ def _bilinear(
 ) -> Singles:
     """Of (rows, cols) samples, on the patches whose first sample has the flat index `first`."""
     flat = samples.ravel()
-    upper = (flat.take(first, mode="clip") - datum).astype(np.float32)
-    upper += ((flat.take(first + 1, mode="clip") - datum) - upper) * u
-    lower = (flat.take(first + stride, mode="clip") - datum).astype(np.float32)
-    lower += ((flat.take(first + (stride + 1), mode="clip") - datum) - lower) * u
+
+    def corner(behind: int) -> NDArray[np.floating]:
+        found: NDArray[np.floating] = flat[behind:].take(first, mode="clip")
+        found -= datum
+        return found
+
+    upper = corner(0).astype(np.float32, copy=False)
+    upper += (corner(1) - upper) * u
+    lower = corner(stride).astype(np.float32, copy=False)
+    lower += (corner(stride + 1) - lower) * u
     lower -= upper
     lower *= v
     upper += lower

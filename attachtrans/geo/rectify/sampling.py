@@ -65,27 +65,27 @@ class Sampler(NamedTuple):
 
         Returns:
             (N, SIDE, SIDE, bands) in the image's type, and (N, SIDE, SIDE) where there are some;
-            elsewhere they are `nodata` or 0.
+            elsewhere they mean nothing.
         """
         seen = placed.seen.copy()
         values: Pixels | None = None
-        levels = self._levels(placed.widths)
-        for level in np.unique(levels[:, seen.any(axis=(1, 2))], axis=1).T:
-            which = np.flatnonzero((levels == level[:, None]).all(axis=0) & seen.any(axis=(1, 2)))
+        levels, some = self._levels(placed.widths), seen.any(axis=(1, 2))
+        for level in map(np.array, sorted(set(zip(*levels[:, some].tolist(), strict=True)))):
+            which = np.flatnonzero((levels == level[:, None]).all(axis=0) & some)
             found, known = self._looked_up(self._targets(placed, which, level), read, level)
-            np.copyto(found, found.dtype.type(self._fill), where=~known[..., None])
             if values is None:
-                values = np.full((*seen.shape, found.shape[-1]), self._fill, dtype=found.dtype)
+                values = np.zeros((*seen.shape, found.shape[-1]), dtype=found.dtype)
             values[which], seen[which] = found, known
         if values is None:
             some = read(Window(col=0, row=0, width=1, height=1))
-            values = np.full((*seen.shape, len(some)), self._fill, dtype=some.dtype)
+            values = np.zeros((*seen.shape, len(some)), dtype=some.dtype)
         return values, seen
 
-    @property
-    def _fill(self) -> float:
-        """The value where there is none."""
-        return 0 if self.nodata is None else self.nodata
+    def fill(self, values: Pixels, without: Flags) -> None:
+        """Puts `nodata`, or 0, into the pixels of (bands, height, width) that have no value."""
+        if without.any():
+            fill = values.dtype.type(0 if self.nodata is None else self.nodata)
+            np.copyto(values, fill, where=without)
 
     def _levels(self, widths: NDArray[np.float64]) -> Ints:
         """(2, N) widths of output pixels -> powers of two by which the image is shrunk for them."""
@@ -98,8 +98,10 @@ class Sampler(NamedTuple):
     def _targets(self, placed: Placed, which: Ints, level: Ints) -> _Targets:
         """Of some blocks, in the image shrunk by two to the powers (across, down)."""
         whole = placed.base[:, which] >> level[:, None]
-        rest = (placed.base[:, which] - (whole << level[:, None])).astype(np.float32)
-        off = placed.off[:, which] + rest[:, :, None, None]
+        off = placed.off[:, which]
+        if level.any():
+            rest = placed.base[:, which] - (whole << level[:, None])
+            off += rest[:, :, None, None].astype(np.float32)
         if self.interpolation == "nearest":
             last = np.array(self.size)[:, None] - 1
             # The far edge itself belongs to the last pixel.
@@ -111,9 +113,10 @@ class Sampler(NamedTuple):
         if self.interpolation == "linear":
             off *= np.float32(1.0 / _FRACTIONS)
         else:
-            steps = off.astype(np.int32)
-            off = _CUBIC_FRACTIONS.take(steps & (_FRACTIONS - 1))
-            off += steps >> (_FRACTIONS.bit_length() - 1)
+            steps = off.astype(np.intp)
+            off = _CUBIC_FRACTIONS.take(steps & (_FRACTIONS - 1), mode="clip")
+            steps >>= _FRACTIONS.bit_length() - 1
+            off += steps.astype(np.float32)
         return _Targets(whole, off, placed.seen[which])
 
     def _looked_up(self, targets: _Targets, read: Read, level: Ints) -> tuple[Pixels, Flags]:
@@ -132,7 +135,8 @@ class Sampler(NamedTuple):
             height=int(behind[1] - first[1]),
         )
         picture = shrunk(read, window, self.size, (int(level[0]), int(level[1])), self.nodata)
-        maps = targets.off + (targets.whole - first[:, None])[:, :, None, None].astype(np.float32)
+        maps = targets.off
+        maps += (targets.whole - first[:, None])[:, :, None, None].astype(np.float32)
         count, side = targets.seen.shape[:2]
         values, known = self._remapped(picture, maps.reshape(2, count * side, side))
         return (
@@ -147,9 +151,14 @@ class Sampler(NamedTuple):
         middle = 0.5 * (low[axis] + high[axis]) - targets.whole[axis]
         first = targets.off[axis] <= middle[:, None, None]
         parts = []
-        for half in (targets.seen & first, targets.seen & ~first):
+        for half, limited in (
+            (targets.seen & first, np.minimum),
+            (targets.seen & ~first, np.maximum),
+        ):
             which = np.flatnonzero(half.any(axis=(1, 2)))
             some = _Targets(targets.whole[:, which], targets.off[:, which], half[which])
+            # What is not wanted comes to lie on the border.
+            limited(some.off[axis], middle[which, None, None], out=some.off[axis])
             parts.append((which, half[which], *self._looked_up(some, read, level)))
         sample = parts[0][2]
         values = np.zeros((*targets.seen.shape, sample.shape[-1]), dtype=sample.dtype)
@@ -190,9 +199,9 @@ class _Targets(NamedTuple):
     seen: Flags
 
     def bounds(self) -> tuple[Ints, Ints]:
-        """(2,) the first and the last pixel that a wanted place rounds to."""
-        low = np.where(self.seen, self.off, np.inf).min(axis=(2, 3)) + self.whole
-        high = np.where(self.seen, self.off, -np.inf).max(axis=(2, 3)) + self.whole
+        """(2,) the first and the last pixel that a place rounds to, wanted or not."""
+        low = self.off.min(axis=(2, 3)) + self.whole
+        high = self.off.max(axis=(2, 3)) + self.whole
         return (
             np.floor(low.min(axis=1)).astype(np.intp),
             np.ceil(high.max(axis=1)).astype(np.intp),

@@ -26,7 +26,9 @@ _WGS84 = CRS.from_epsg(4326)
 _BORDER = 64
 """Rays per edge of the image that bound what the camera sees."""
 _MARGIN = 1.05
-"""By which the cone of the camera is wider than those rays."""
+"""By which the pyramid of the camera is wider than those rays."""
+_FORWARD = 0.1
+"""Of each ray, at least, where a pyramid bounds what the camera sees: 84 degrees from its axis."""
 
 
 class Way(Protocol):
@@ -97,15 +99,11 @@ class CameraWay:
 
     view: CameraView
     move: Move
-    _axis: Floats = field(init=False)
-    """(3,) direction about which the camera sees"""
-    _reach: float = field(init=False)
-    """angle from it up to which it sees, radians; pi: all around, or not known"""
+    _sides: Floats = field(init=False)
+    """(sides, 3) outward normals of a pyramid that holds all its rays; none: it sees all around"""
 
     def __post_init__(self) -> None:
-        axis, reach = _cone(self.view)
-        object.__setattr__(self, "_axis", axis)
-        object.__setattr__(self, "_reach", reach)
+        object.__setattr__(self, "_sides", _pyramid(self.view))
 
     @property
     def dem(self) -> DemGround | None:
@@ -149,15 +147,15 @@ class CameraWay:
         eye = self.view.eye.position
         ends = [self._apparent(place, height) for height in (low, high)]
         points = np.concatenate(ends, axis=-1) - eye[:, None, None]
-        middle = 0.5 * (points.min(axis=-1) + points.max(axis=-1))
-        radius = np.linalg.norm(points - middle[:, :, None], axis=0).max(axis=-1)
-        away = np.linalg.norm(middle, axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            angle = np.arccos(np.clip(self._axis @ middle / away, -1.0, 1.0))
-            wide = np.arcsin(np.minimum(radius / away, 1.0))
-            aside = (away > radius) & (angle - wide > self._reach)
-            unseen: Flags = aside | (np.hypot(*middle[:2]) - radius > self._far_m)
-            return unseen
+        unseen = np.zeros(place.shape[1], dtype=np.bool_)
+        for x, y, z in self._sides:
+            # What lies beyond a plane with all its corners does so throughout.
+            unseen |= (x * points[0] + y * points[1] + z * points[2] > 0.0).all(axis=-1)
+        flat = points[:2]
+        middle = 0.5 * (flat.min(axis=-1) + flat.max(axis=-1))
+        radius = np.hypot(*(flat - middle[:, :, None])).max(axis=-1)
+        beyond: Flags = np.hypot(*middle) - radius > self._far_m
+        return unseen | beyond
 
     def _apparent(self, place: Floats, z: Floats) -> Floats:
         """(3, N, K) of places (2, N, K) at heights (N,)."""
@@ -230,18 +228,26 @@ class PlainWay:
         return np.full(place.shape[1], np.nan)
 
 
-def _cone(view: CameraView) -> tuple[Floats, float]:
-    """The axis of a cone that holds all rays of a camera, and its half angle in radians."""
+def _pyramid(view: CameraView) -> Floats:
+    """(4, 3) outward normals of the sides of a pyramid that holds all rays of a camera.
+
+    (0, 3) where a lens sees too wide, or ends within the image, so that its edges do not tell.
+    """
     width, height = view.size
     along = np.linspace(0.0, 1.0, _BORDER)
     zero, one = np.zeros(_BORDER), np.ones(_BORDER)
     edges = np.concatenate(
         [[along, zero], [along, one], [zero, along], [one, along]], axis=1
     ) * np.array([[width], [height]])
-    axis = view.eye.rays(np.array([[0.5 * width], [0.5 * height]]) - 0.5)[:, 0]
-    cosines = axis @ view.eye.rays(edges - 0.5)
-    if not np.isfinite(cosines).all():
-        # A lens that ends within the image: how far it sees is not known from the edges.
-        return np.nan_to_num(axis), np.pi
-    reach = float(np.arccos(np.clip(cosines, -1.0, 1.0)).max())
-    return axis, min(np.pi, _MARGIN * reach)
+    x, y, z = view.eye.rotation.T @ view.eye.rays(edges - 0.5)
+    if not (z >= _FORWARD).all():
+        return np.zeros((0, 3))
+    sides = []
+    for axis, slopes in enumerate((x / z, y / z)):
+        middle, half = 0.5 * (slopes.min() + slopes.max()), 0.5 * (slopes.max() - slopes.min())
+        for sign in (-1.0, 1.0):
+            # Beyond the limit of x / z, or of y / z.
+            side = np.array([0.0, 0.0, -sign * (middle + sign * _MARGIN * half)])
+            side[axis] = sign
+            sides.append(side)
+    return np.array(sides) @ view.eye.rotation.T
