@@ -19,6 +19,9 @@ from attachtrans.types import Size
 
 Floats = NDArray[np.float64]
 
+AXIS = 1e-15
+"""Tangent of the angle up to which a direction is that of an axis, but for rounding."""
+
 
 class Camera(Protocol):
     """Pixels <-> directions in the world. Pixel (0, 0) is the CENTRE of the first pixel.

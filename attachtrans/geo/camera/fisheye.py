@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from attachtrans.errors import ArgumentError
 from attachtrans.geo.camera.base import (
+    AXIS,
     columns,
     into_camera,
     into_world,
@@ -168,7 +169,9 @@ class FisheyeCamera(LensCamera[AngleSeries]):
         radius = self.lens.radius(theta)
         with np.errstate(divide="ignore", invalid="ignore"):
             # On the axis itself the direction is of no account in front, undefined behind.
-            onward = np.where(across > 0.0, radius / across, np.where(z > 0.0, 0.0, np.nan))
+            onward = np.where(
+                across > AXIS * np.abs(z), radius / across, np.where(z > 0.0, 0.0, np.nan)
+            )
         return self._plane.pixels(np.stack([x * onward, y * onward]))
 
     def rays(self, pixels: ArrayLike) -> Floats:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from attachtrans.errors import ArgumentError
 from attachtrans.geo.camera.base import (
+    AXIS,
     checked_pose,
     checked_size,
     columns,
@@ -86,7 +87,10 @@ class PanoramaCamera:
         x, y, z = into_camera(self, xyz)
         width, height = self.whole_px
         across = np.hypot(x, z)
-        longitude = np.where((across > 0.0) | (y != 0.0), np.arctan2(x, z), np.nan)
+        # At the poles the longitude is what rounding makes of it: the middle's is taken.
+        poles = across <= AXIS * np.abs(y)
+        longitude = np.where(poles, 0.0, np.arctan2(x, z))
+        longitude[(across == 0.0) & (y == 0.0)] = np.nan
         col = (longitude / (2.0 * np.pi) + 0.5) * width - 0.5 - self.offset_px[0]
         row = (0.5 + np.arctan2(y, across) / np.pi) * height - 0.5 - self.offset_px[1]
         first = 0.5 * (self.size.width - 1 - width)
