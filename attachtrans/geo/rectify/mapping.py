@@ -234,7 +234,7 @@ class Mapping:
             heights, hidden = self.relief.heights(paths.cells)
             heights -= (paths.middle - self.relief.datum).astype(np.float32)[:, None, None]
             heights /= paths.half.astype(np.float32)[:, None, None]
-            off = _polynomial(lattice.spread(paths.powers), heights)
+            off = _polynomial(paths.powers, heights)
             seen = self._inside(off, paths.base) & ~hidden
         np.copyto(off, np.float32(0.0), where=~seen)
         return off, seen
@@ -293,12 +293,13 @@ class Mapping:
         return inside
 
 
-def _polynomial(powers: Singles, t: Singles) -> Singles:
-    """(2, n, SIDE, SIDE) of coefficients (2, n, count, SIDE, SIDE) of 1, t, t^2 ..."""
-    total = powers[:, :, -1]
-    for power in range(powers.shape[2] - 2, -1, -1):
-        total = total * t
-        total += powers[:, :, power]
+def _polynomial(powers: Floats, t: Singles) -> Singles:
+    """(2, n, SIDE, SIDE) of factors (2, n, count, 25) of 1, t, t^2 ..., and t (n, SIDE, SIDE)."""
+    last, *others = np.moveaxis(powers, 2, 0)[::-1]
+    total = lattice.spread(last)
+    for factors in others:
+        total *= t
+        total += lattice.spread(factors)
     return total
 
 

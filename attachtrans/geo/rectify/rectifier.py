@@ -21,7 +21,7 @@ from attachtrans.types import Window
 Pixels = NDArray[Any]
 Mask = NDArray[np.uint8]
 
-BLOCKS = 6
+BLOCKS = 4
 """Blocks per side whose pixels are computed at a time: what stays in a processor's cache."""
 VALID = np.uint8(255)
 _STRIP = 8 * lattice.SIDE
