@@ -19,7 +19,6 @@ from attachtrans.geo.view import Georef, Grid
 from attachtrans.types import Size
 
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Bounds = tuple[float, float, float, float]
 """(left, bottom, right, top)"""
 
@@ -29,9 +28,12 @@ _SAMPLES = 33
 """Columns, and rows, of pixels that are measured."""
 _EDGE = 256
 """Points per edge of an image."""
-_PARTS, _ROUNDS = 100, 3
-"""Parts of a span that are looked at together, and how often: until the last pixel of ground before
-the sky is known to a millionth of a lattice cell. A thousand rays take hardly longer than one."""
+_PARTS, _ROUNDS = 32, 4
+"""Parts of a span that are looked at together, and how often at most: then the last pixel of ground
+before the sky is known to a millionth of a lattice cell. A thousand rays take hardly longer than
+one."""
+_CLOSE_PX = 0.1
+"""Of the grid: how near is near enough."""
 _MOST_PX = 1 << 40
 """More pixels than anybody wants: a resolution in the wrong unit."""
 
@@ -68,7 +70,7 @@ def ortho_grid(
     if not (np.isfinite(resolution) and resolution > 0.0):
         raise ArgumentError(f"resolution is a positive number of map units, not {resolution}")
     if bounds is None:
-        bounds = _union([_shown(one, target) for one in images], target)
+        bounds = _union([_shown(one, target, resolution) for one in images], target)
     left, bottom, right, top = _snapped(bounds, resolution) if snap else bounds
     if not (np.isfinite(bounds).all() and left < right and bottom < top):
         raise ArgumentError(f"bounds are (left, bottom, right, top), not {bounds}")
@@ -128,7 +130,7 @@ def _moved(georef: Georef, crs: CRS, places: Floats) -> Floats:
     return found
 
 
-def _shown(georef: Georef, crs: CRS) -> Bounds:
+def _shown(georef: Georef, crs: CRS, resolution: float) -> Bounds:
     """What an image shows of the ground, in a CRS.
 
     Raises:
@@ -142,9 +144,9 @@ def _shown(georef: Georef, crs: CRS) -> Bounds:
     lattice = np.stack(np.meshgrid(lines, lines)) * size[:, :, None]
     pixels = np.concatenate([lattice.reshape(2, -1), edges * size], axis=1)
     places = georef.pixel_to_map(pixels)
-    ground = np.isfinite(places[0, : _LINES**2]).reshape(_LINES, _LINES)
-    ends = georef.pixel_to_map(_last_ground(georef, lattice, ground))
-    found = _moved(georef, crs, np.concatenate([places, ends], axis=1))
+    inner = places[:, : _LINES**2].reshape(lattice.shape)
+    last = _last_ground(georef, crs, lattice, inner, _CLOSE_PX * resolution)
+    found = _moved(georef, crs, np.concatenate([places, last], axis=1))
     found = found[:, np.isfinite(found[0])]
     if not found.size:
         raise HorizonError(_NOTHING)
@@ -152,27 +154,49 @@ def _shown(georef: Georef, crs: CRS) -> Bounds:
     return float(left), float(bottom), float(right), float(top)
 
 
-def _last_ground(georef: Georef, lattice: Floats, ground: Flags) -> Floats:
-    """(2, N) pixels where the ground ends between neighbours of a lattice (2, rows, cols)."""
-    pairs = []
+def _last_ground(georef: Georef, crs: CRS, lattice: Floats, places: Floats, close: float) -> Floats:
+    """(2, N) places of an image where the ground ends between neighbours of a lattice.
+
+    Args:
+        georef: of the image.
+        crs: in which places are compared.
+        lattice: (2, rows, cols) pixels.
+        places: (2, rows, cols) what they show, nan where it is no ground.
+        close: units of that CRS from the very last ground are near enough.
+    """
+    pairs, known = [], np.isfinite(places[0])
     for here, there in (
         ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
         ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
     ):
         for on, off in ((here, there), (there, here)):
-            ends = ground[on] & ~ground[off]
-            pairs.append(np.stack([lattice[:, *on][:, ends], lattice[:, *off][:, ends]]))
-    last, beyond = np.concatenate(pairs, axis=2)
+            ends = known[on] & ~known[off]
+            three = lattice[:, *on], lattice[:, *off], places[:, *on]
+            pairs.append(np.stack([one[:, ends] for one in three]))
+    last, beyond, place = np.concatenate(pairs, axis=2)
     shares = (np.arange(1, _PARTS) / _PARTS)[:, None]
+    # How far the next part would lead; towards the horizon that grows beyond all bounds, but not
+    # from a step that is short.
+    step = np.full(last.shape[1], np.inf)
     for _ in range(_ROUNDS):
+        if (step < close).all():
+            break
         span = beyond - last
         between = last[:, None] + shares * span[:, None]
-        found = georef.pixel_to_map(between.reshape(2, -1))[0].reshape(_PARTS - 1, -1)
+        found = georef.pixel_to_map(between.reshape(2, -1)).reshape(2, _PARTS - 1, -1)
         # How many places from the start show ground without a gap.
-        shown = np.logical_and.accumulate(np.isfinite(found)).sum(axis=0)
+        shown = np.logical_and.accumulate(np.isfinite(found[0])).sum(axis=0)
+        found = np.concatenate([place[:, None], found], axis=1)
+        before, place = (
+            np.take_along_axis(found, number[None, None], axis=1)[:, 0]
+            for number in (np.maximum(shown - 1, 0), shown)
+        )
+        moved = _moved(georef, crs, np.concatenate([before, place], axis=1))
+        apart = np.abs(moved[:, shown.size :] - moved[:, : shown.size]).max(axis=0)
+        step = np.where(shown > 0, apart, step / _PARTS)
         last = last + span * (shown / _PARTS)
         beyond = last + span / _PARTS
-    return np.array(last)
+    return np.array(place)
 
 
 def _union(bounds: list[Bounds], crs: CRS) -> Bounds:
