@@ -26,7 +26,7 @@ START = "import sys; from attachtrans.cli import main; sys.argv[0] = 'attachtran
 
 
 def ortho(bench: Bench) -> Finding:
-    """Orthos over an elevation model, deflated and with overviews, by both tools."""
+    """Orthos over an elevation model, deflated, by both tools."""
     parts, ratios, figures = [], {}, {}
     for survey in found(bench, FRAMES):
         tools = {OURS: partial(our_orthos, survey), OTY: partial(oty_orthos, bench.oty, survey)}
@@ -141,12 +141,15 @@ def our_footprints(
 
 
 def oty_orthos(oty: str, survey: Survey, photos: Sequence[Path], out: Path) -> list[str]:
-    """Their program on the same: the same lattice, compression and overviews, a mask."""
+    """Their program on the same: the same lattice and compression, a mask, and no overviews.
+
+    Ours makes them where an ortho is so large that viewers need them.
+    """
     return [
         *(oty, "frame", "--dem", str(survey.dem), "--int-param", str(survey.camera)),
         *("--ext-param", str(survey.poses), "--crs", survey.crs),
         *("--res", str(survey.resolution), "--aligned-pixels", "--compress", "deflate"),
-        *("--build-ovw", "--write-mask", "--overwrite", "--out-dir", str(out)),
+        *("--no-build-ovw", "--write-mask", "--overwrite", "--out-dir", str(out)),
         *map(str, photos),
     ]
 
