@@ -281,6 +281,7 @@ def test_bare_weights_become_a_model_with_all_facts(jobs, tmp_path):
     assert with_facts("sr-x2", folder) == ("sr-x2", 0.0)
 
 
+@pytest.mark.slow
 def test_the_command_runs_contestants_in_processes_of_their_own(tmp_path):
     model = bicubic_x2(tmp_path / "x2.emd")
     out = tmp_path / "out.json"

@@ -147,6 +147,7 @@ def test_opencv_finds_the_same_least_squares():
     assert np.abs(fit.camera.position - PLACE - (-rotation @ shift)[:, 0]).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "free",
     [
@@ -208,6 +209,7 @@ def test_a_blunder_is_named_and_what_the_others_say_of_it(sigma_px):
     assert not without.suspects
 
 
+@pytest.mark.slow
 def test_good_points_are_seldom_suspected():
     camera, rng = oblique(), np.random.default_rng(7)
     points, pixels = control(camera, 6)

@@ -184,6 +184,7 @@ def test_defaults_of_the_reference():
 MODELS = ("cyclegan_rgb", "sr_unet_rgb")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_recorded_blocks_of_the_reference(shared: Path, name: str):
     """A photo whose second block is the recorded one, with what the recording has around it."""

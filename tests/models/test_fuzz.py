@@ -155,6 +155,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: write(made / f"{name}.emd") for name, write in NETS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 @given(data=st.data())
 @settings(QUIET, max_examples=25)
@@ -168,6 +169,7 @@ def test_changed_definitions_of_whole_models(models, name, data):
         load_model(mutant, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 @given(data=st.data())
 @settings(QUIET, max_examples=15)

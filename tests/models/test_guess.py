@@ -163,6 +163,7 @@ def test_a_fixed_batch_is_filled():
     assert ranges(guess_ranges(net_of(Pair(), fixed_batch=2), PHOTO)) == (UNIT, UNIT)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MODELS.is_dir(), reason="the real models are not here")
 @pytest.mark.parametrize(
     ("name", "true"),

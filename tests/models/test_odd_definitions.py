@@ -77,6 +77,7 @@ def load(definition):
     return load_model(definition, arguments=arguments, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_what_is_odd_changes_nothing(tmp_path, name):
     emd = WRITERS[name](tmp_path / "m.emd")

@@ -149,6 +149,7 @@ def test_a_missing_runtime_names_the_extra(tmp_path, monkeypatch):
         load_model(emd, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

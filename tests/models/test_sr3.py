@@ -243,6 +243,7 @@ def test_the_new_release_sharpens_within_the_range_of_the_tile(tmp_path, model_t
         assert torch.allclose(sharp.finish(flat, flat), plain.finish(flat, flat), atol=1e-3)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(5, 24), st.integers(5, 24))
 @settings(max_examples=20)
 def test_sharpening_by_its_formula(model_folder, seed, height, width):

@@ -168,6 +168,7 @@ def test_refuses_a_wrong_definition(change: dict[str, Any], named: str) -> None:
         srnet.build({**SMALL, **change})
 
 
+@pytest.mark.slow
 def test_the_training_script_prints_the_table_of_the_shipped_weights() -> None:
     """At least 1 dB over bicubic on the mean of five held-out pictures, and a gain on each."""
     pytest.importorskip("skimage")

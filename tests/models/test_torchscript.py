@@ -308,6 +308,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_facts_of_real_nets_are_measured(shared, name):
     definition = {

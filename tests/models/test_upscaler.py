@@ -276,6 +276,7 @@ def test_without_torchvision_nothing_of_it_remains():
     run(ASKS + "    assert not [name for name in sys.modules if 'torchvision' in name]\n")
 
 
+@pytest.mark.slow
 def test_a_broken_torchvision_is_as_good_as_none(tmp_path):
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision/__init__.py").write_text(
@@ -284,6 +285,7 @@ def test_a_broken_torchvision_is_as_good_as_none(tmp_path):
     run(ASKS, path=[tmp_path])
 
 
+@pytest.mark.slow
 def test_a_whole_torchvision_is_left_to_spandrel(tmp_path):
     folder = tmp_path / "torchvision/transforms"
     folder.mkdir(parents=True)
@@ -315,6 +317,7 @@ def test_without_spandrel_the_extra_is_named(tmp_path, monkeypatch):
         ModelDefinition.read(path)
 
 
+@pytest.mark.slow
 def test_a_real_net_agrees_with_its_onnx(shared):
     stem = shared / "models/realesr-animevideov3-x4/realesr-animevideov3-x4"
     translator = load_model(stem.with_suffix(".pth"), device="cpu")

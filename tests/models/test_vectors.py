@@ -92,6 +92,7 @@ def test_tiles(case, compat):
     assert np.abs(out - expected).max() < tolerance * np.ptp(expected)
 
 
+@pytest.mark.slow
 @EVERY_CASE
 @pytest.mark.parametrize("as_floats", [False, True])
 def test_blocks(case, as_floats):

@@ -41,6 +41,7 @@ def photo_in(gpkg: Path) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data))).transpose(2, 0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "full_scale"), [("cyclegan_rgb", 1), ("sr_unet_rgb", 255)])
 def test_recorded_blocks_of_the_reference(
     shared: Path, fixture_copy: Copy, name: str, full_scale: float
