@@ -36,7 +36,7 @@ Examples:
 """
 
 _WITHOUT_NET = frozenset({"footprint", "ortho", "pose"})
-"""Commands whose matrices are so small that OpenBLAS's threads would only wait for each other."""
+"""Commands whose arrays are so small that libraries' threads would only wait for each other."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Names of glibc's mallopt."""
 
@@ -101,7 +101,8 @@ def _drop_stdout() -> None:
 def cli(ctx: click.Context, verbose: int) -> None:
     """Translate the photos attached to geographic features with deep learning, and lose nothing."""
     if ctx.invoked_subcommand in _WITHOUT_NET:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        for library in ("OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+            os.environ.setdefault(library, "1")
         _keep_memory()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")

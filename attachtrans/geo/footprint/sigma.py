@@ -34,8 +34,7 @@ def position_sigma_m(view: CameraView, accuracy: Accuracy) -> float | None:
         accuracy.pitch_deg,
         accuracy.roll_deg,
     )
-    middle = _middle(view)
-    if middle is None or all(value is None for value in deviations):
+    if all(value is None for value in deviations) or (middle := _middle(view)) is None:
         return None
     pixel, z = middle
     level = FlatGround(z, earth_radius_m=ground_level(view).earth_radius_m)
