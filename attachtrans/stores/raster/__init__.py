@@ -6,7 +6,8 @@ with RasterWriter(path, RasterSpec(...), RasterOptions(...)) as writer:
     writer.write(array, Window(...)); writer.write_mask(mask, Window(...))
 """
 
+from attachtrans.stores.raster.base import Raster
 from attachtrans.stores.raster.image import RasterImage, open_raster
 from attachtrans.stores.raster.writer import RasterOptions, RasterSpec, RasterWriter
 
-__all__ = ["RasterImage", "RasterOptions", "RasterSpec", "RasterWriter", "open_raster"]
+__all__ = ["Raster", "RasterImage", "RasterOptions", "RasterSpec", "RasterWriter", "open_raster"]

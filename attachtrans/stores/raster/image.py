@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -29,8 +30,9 @@ T = TypeVar("T")
 
 
 class RasterImage:
-    """An `Image` over a file; made by `open_raster`. Thread-safe: one read at a time.
+    """A `Raster` over a file; made by `open_raster`. Thread-safe: one read at a time.
 
+    path          of the file, as GDAL names it
     size          of the whole image
     bands, dtype  of what `read` gives; bands of several types come in one that holds them all
     nodata        value of the first band that means no data, None when there is none
@@ -50,6 +52,7 @@ class RasterImage:
         self._dataset = dataset
         self._lock = Lock()
         self.path = Path(dataset.name)
+        self.name: str = dataset.name
         self.size = Size(dataset.width, dataset.height)
         self.bands: int = dataset.count
         self.dtype: np.dtype[Any] = np.result_type(*(np.dtype(name) for name in dataset.dtypes))
@@ -68,14 +71,19 @@ class RasterImage:
             None if dataset.transform.is_identity else PixelToMap.read(tuple(dataset.transform)[:6])
         )
 
-    def read(self, window: Window | None = None) -> NDArray[np.generic]:
+    def read(
+        self, window: Window | None = None, *, bands: Sequence[int] | None = None
+    ) -> NDArray[np.generic]:
         """(bands, height, width) as stored, of the whole image or of a window within it.
+
+        bands are numbers from 1, in the order wanted; None: all.
 
         Raises:
             ArgumentError: the window reaches out of the image.
             SourceError: the file is damaged there.
         """
-        return self._read(window, lambda data, place: np.asarray(data.read(window=place)))
+        chosen = None if bands is None else list(bands)
+        return self._read(window, lambda data, place: np.asarray(data.read(chosen, window=place)))
 
     def read_band(
         self, band: int, window: Window | None = None, *, size: Size | None = None
@@ -151,6 +159,18 @@ class RasterImage:
         if self.gcps.size and system is not None:
             return Gcps(self.gcps, self.size, system)
         return None
+
+    def fingerprint(self) -> str:
+        """See `Raster`: of the names, sizes and times of its files."""
+        found = hashlib.sha256(self.name.encode())
+        for file in sorted(self._dataset.files):
+            try:
+                status = Path(file).stat()
+            except OSError:  # a part of an archive, or an address
+                found.update(str(file).encode())
+            else:
+                found.update(f"{file} {status.st_size} {status.st_mtime_ns}".encode())
+        return found.hexdigest()
 
     def close(self) -> None:
         """Let go of the file."""
