@@ -153,6 +153,12 @@ def number(value: object) -> float | None:
     return read if math.isfinite(read) else None
 
 
+def positive(value: object) -> float | None:
+    """A finite number above 0, None for all else."""
+    read = number(value)
+    return read if read is not None and read > 0.0 else None
+
+
 def numbers(value: object, count: int | None = None) -> list[float] | None:
     """Finite numbers of a JSON list or of a text with spaces, commas or semicolons between.
 

@@ -26,14 +26,31 @@ from types import MappingProxyType
 from pyproj import CRS
 
 from attachtrans.errors import ArgumentError
-from attachtrans.geo.camera import Camera
 from attachtrans.geo.frame import read_crs
 from attachtrans.geo.pose import Accuracy, North, Pose
 from attachtrans.geo.rotation import CONVENTIONS, pose_matrix
-from attachtrans.stores.poses.base import PoseOptions, PoseTable, key, number, table, words, z_unit
-from attachtrans.stores.poses.csvfile import HEADING, NAME, TIME
+from attachtrans.stores.poses.base import (
+    PoseOptions,
+    PoseTable,
+    key,
+    number,
+    positive,
+    table,
+    words,
+    z_unit,
+)
+from attachtrans.stores.poses.csvfile import (
+    ABOVE_GROUND,
+    ACROSS,
+    DOWN,
+    FAR,
+    HEADING,
+    NAME,
+    NEAR,
+    TIME,
+)
 from attachtrans.stores.poses.documents import Document, Point
-from attachtrans.stores.poses.lenses import fov_camera, panorama
+from attachtrans.stores.poses.lenses import lens_of_view
 
 PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -43,14 +60,14 @@ PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "omega": ("omega",),
         "phi": ("phi",),
         "kappa": ("kappa",),
-        "hfov": ("hfov", "horizontalfieldofview", "fov", "fieldofview"),
-        "vfov": ("vfov", "verticalfieldofview"),
-        "height": ("height", "cameraheight", "avghtag", "agl", "heightaboveground"),
+        "hfov": ACROSS,
+        "vfov": DOWN,
+        "height": ("height", *ABOVE_GROUND),
         "x": ("x", "longitude", "lon", "easting"),
         "y": ("y", "latitude", "lat", "northing"),
         "altitude": ("altitude", "alt", "z", "elevation", "gpsaltitude"),
-        "near": ("near", "neardistance", "neardist"),
-        "far": ("far", "fardistance", "fardist"),
+        "near": NEAR,
+        "far": FAR,
         "accuracy": ("accuracy", "horizontalaccuracy", "hpositioningerror"),
         "z_accuracy": ("zaccuracy", "verticalaccuracy"),
         "heading_accuracy": ("headingaccuracy", "compassaccuracy"),
@@ -61,7 +78,6 @@ PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Part of a pose -> the folded names of columns that are tried for it, in this order."""
 _UNKNOWN = -999.0
 """Esri's heading for none."""
-_ALL_AROUND = 360.0
 
 
 def check_mapping(mapping: Mapping[str, str], columns: Sequence[str]) -> None:
@@ -112,15 +128,15 @@ def columns_pose(
         z_unit_m=None if crs is None or xyz is None else z_unit(crs),
         rotation=None if angles is None else pose_matrix(convention, angles),
         north=North.GRID if convention == "opk" and grid else North.TRUE,
-        lens=_lens(number(found["hfov"]), number(found["vfov"])),
+        lens=lens_of_view(number(found["hfov"]), number(found["vfov"])),
         upright=convention != "opk",
-        above_ground_m=_positive(found["height"]),
+        above_ground_m=positive(found["height"]),
         near_m=number(found["near"]),
-        far_m=_positive(found["far"]),
+        far_m=positive(found["far"]),
         accuracy=Accuracy(
-            xy_m=_positive(found["accuracy"]),
-            z_m=_positive(found["z_accuracy"]),
-            heading_deg=_positive(found["heading_accuracy"]),
+            xy_m=positive(found["accuracy"]),
+            z_m=positive(found["z_accuracy"]),
+            heading_deg=positive(found["heading_accuracy"]),
         ),
         time=words(found["time"]) or None,
         source="feature attributes",
@@ -198,14 +214,3 @@ def _attitude(
     if roll is None:
         said = (*said, "no roll")
     return convention, [heading, pitch, roll or 0.0], said
-
-
-def _lens(across: float | None, down: float | None) -> Camera | None:
-    if across == _ALL_AROUND:
-        return panorama()
-    return fov_camera(across, down) if across or down else None
-
-
-def _positive(value: object) -> float | None:
-    read = number(value)
-    return read if read is not None and read > 0.0 else None

@@ -8,7 +8,8 @@ otherwise.
 Omega, phi, kappa and azimuth, tilt, swing refer to the axes of the table's projected CRS, headings
 and yaws to true north. Positions named longitude and latitude are WGS 84; those named x and y need
 a .prj beside the table, or `PoseOptions.crs`. A heading without pitch and roll is read by
-`columns`.
+`columns`. Fields of view are the lens where no camera of another file is named; `height` is z, the
+height above the ground is AGL or CameraHeight.
 """
 
 from __future__ import annotations
@@ -23,8 +24,17 @@ from attachtrans.errors import ArgumentError, CrsError
 from attachtrans.geo.frame import read_crs
 from attachtrans.geo.pose import Accuracy, North, Pose
 from attachtrans.geo.rotation import CONVENTIONS, pose_matrix
-from attachtrans.stores.poses.base import PoseOptions, PoseTable, number, table, words, z_unit
+from attachtrans.stores.poses.base import (
+    PoseOptions,
+    PoseTable,
+    number,
+    positive,
+    table,
+    words,
+    z_unit,
+)
 from attachtrans.stores.poses.documents import Document, Row, Table
+from attachtrans.stores.poses.lenses import lens_of_view
 
 NAME = (
     *("filename", "imagename", "imagepath", "image", "photo", "label", "name", "file", "path"),
@@ -41,6 +51,10 @@ HEADING = (
     *("compass", "compassangle", "imgdirection", "gpsimgdirection", "yaw"),
 )
 TIME = ("time", "datetime", "timestamp", "datetimeoriginal", "capturetime", "acquisitiondate")
+ACROSS = ("hfov", "horizontalfieldofview", "fov", "fieldofview")
+DOWN = ("vfov", "verticalfieldofview")
+NEAR, FAR = ("near", "neardistance", "neardist"), ("far", "fardistance", "fardist")
+ABOVE_GROUND = ("cameraheight", "avghtag", "agl", "heightaboveground")
 _XY_ACCURACY = (
     "accuracyhorz",
     "accuracyhorizontal",
@@ -119,7 +133,10 @@ def read_pose_csv(document: Document, options: PoseOptions) -> PoseTable:
         if not words(row.values.get(name)):
             notes.append(f"row {count} names no photo")
             continue
-        poses.append(_pose(words(row.values[name]), row, (place, crs), angles, options))
+        try:
+            poses.append(_pose(words(row.values[name]), row, (place, crs), angles, options))
+        except ArgumentError as error:
+            notes.append(f"row {count}: {error}")
     return table(poses, notes)
 
 
@@ -147,8 +164,12 @@ def _pose(
         z_unit_m=None if xyz is None or crs is None else z_unit(crs),
         rotation=rotation,
         north=North.GRID if grid and angles and not compass else North.TRUE,
-        lens=options.camera(first_words(row.values, _CAMERA)),
+        lens=options.camera(first_words(row.values, _CAMERA))
+        or lens_of_view(first_number(row.values, ACROSS), first_number(row.values, DOWN)),
         upright=compass,
+        above_ground_m=positive(first_number(row.values, ABOVE_GROUND)),
+        near_m=first_number(row.values, NEAR),
+        far_m=positive(first_number(row.values, FAR)),
         accuracy=Accuracy(
             xy_m=first_number(row.values, _XY_ACCURACY), z_m=first_number(row.values, _Z_ACCURACY)
         ),

@@ -30,6 +30,7 @@ from attachtrans.stores.poses.base import (
     PoseTable,
     number,
     numbers,
+    positive,
     srs,
     table,
     words,
@@ -39,7 +40,7 @@ from attachtrans.stores.poses.csvfile import first_number, first_words
 from attachtrans.stores.poses.documents import Document, Row, Table
 from attachtrans.stores.poses.esri_camera import distortion_warning
 from attachtrans.stores.poses.esri_words import interior, matrix_rotation, read_orientation
-from attachtrans.stores.poses.lenses import fov_camera, panorama
+from attachtrans.stores.poses.lenses import lens_of_view, panorama
 
 Floats = NDArray[np.float64]
 Fov = tuple[float | None, float | None]
@@ -119,9 +120,9 @@ def _pose(name: str, row: Row, crs: CRS | None, options: PoseOptions, notes: lis
         crs=pose.crs if pose.xyz else simple.crs,
         z_unit_m=pose.z_unit_m if pose.xyz else simple.z_unit_m,
         lens=lens or options.camera(),
-        above_ground_m=_positive(first_number(values, _HEIGHT)),
+        above_ground_m=positive(first_number(values, _HEIGHT)),
         near_m=first_number(values, _NEAR),
-        far_m=_positive(first_number(values, _FAR)),
+        far_m=positive(first_number(values, _FAR)),
         accuracy=_accuracy(first_words(values, _ACCURACY)),
         time=first_words(values, _TIME) or None,
     )
@@ -137,7 +138,7 @@ def _simple(row: Row, crs: CRS | None, fov: Fov) -> Pose:
     placed = crs is not None and x is not None and y is not None
     heading, pitch = first_number(values, _HEADING), first_number(values, _PITCH)
     roll, turned = first_number(values, _ROLL) or 0.0, first_number(values, _ROTATION) or 0.0
-    around = first_words(values, _KIND).lower() in _ALL_AROUND or fov[0] == 360.0
+    around = first_words(values, _KIND).lower() in _ALL_AROUND
     assumed: list[str] = []
     rotation = None
     if heading is not None and heading != _NO_HEADING:
@@ -150,15 +151,11 @@ def _simple(row: Row, crs: CRS | None, fov: Fov) -> Pose:
         crs=crs if placed else None,
         z_unit_m=z_unit(crs) if placed and crs is not None else None,
         rotation=rotation,
-        lens=panorama() if around else _fov_lens(fov),
+        lens=panorama() if around else lens_of_view(*fov),
         upright=True,
         source="Esri oriented imagery (heading, pitch, roll)",
         assumed=tuple(assumed),
     )
-
-
-def _fov_lens(fov: Fov) -> Camera | None:
-    return fov_camera(*fov) if any(fov) else None
 
 
 def _exact(values: Values, crs: CRS | None, fov: Fov, options: PoseOptions) -> Pose | None:
@@ -202,12 +199,8 @@ def _columns_lens(
     return interior([*terms, focal, *principal, *radial, *tangential], fov, radius_unit)
 
 
-def _positive(value: float | None) -> float | None:
-    return value if value is not None and value > 0.0 else None
-
-
 def _accuracy(text: str) -> Accuracy:
     """Eight values: sd of xy and z in metres, heading, pitch, roll in degrees, and of ranges."""
-    cells = [number(cell) for cell in re.split(r"[\s;,|]+", text)] if text else []
-    xy, z, heading, pitch, roll = (*map(_positive, cells[:5]), *[None] * 5)[:5]
+    cells = re.split(r"[\s;,|]+", text) if text else []
+    xy, z, heading, pitch, roll = (*map(positive, cells[:5]), *[None] * 5)[:5]
     return Accuracy(xy_m=xy, z_m=z, heading_deg=heading, pitch_deg=pitch, roll_deg=roll)

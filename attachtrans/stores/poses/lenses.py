@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from attachtrans.errors import ArgumentError
-from attachtrans.geo.camera import FisheyeCamera, PanoramaCamera, PerspectiveCamera
+from attachtrans.geo.camera import Camera, FisheyeCamera, PanoramaCamera, PerspectiveCamera
 from attachtrans.geo.camera.base import checked_size
 from attachtrans.geo.camera.fisheye import AngleSeries
+from attachtrans.geo.camera.lens import LensCamera
 from attachtrans.geo.distortion import Distortion
 from attachtrans.types import Size
 
+L = TypeVar("L", bound=LensCamera[Any])
+
 _NOMINAL = 1000
 """Pixels; `resized` gives the real ones."""
+_ALL_AROUND_DEG = 360.0
 _WIDEST_DEG = 175.0
 """Fields of view above belong to fisheyes, whose picture is no central projection."""
 
@@ -53,14 +57,7 @@ def pinhole(
     distortion: Sequence[float] | Distortion = (),
 ) -> PerspectiveCamera:
     """A pinhole with a lens, at the origin; the principal point in the middle if not given."""
-    return PerspectiveCamera(
-        size,
-        focal_px=focal_px,
-        centre_px=middle_px(size) if centre_px is None else centre_px,
-        distortion=distortion,
-        rotation=np.eye(3),
-        position=np.zeros(3),
-    )
+    return _at_origin(PerspectiveCamera, size, focal_px, centre_px, distortion)
 
 
 def fisheye(
@@ -70,7 +67,17 @@ def fisheye(
     distortion: Sequence[float] | AngleSeries = (),
 ) -> FisheyeCamera:
     """A fisheye, at the origin; the principal point in the middle if not given."""
-    return FisheyeCamera(
+    return _at_origin(FisheyeCamera, size, focal_px, centre_px, distortion)
+
+
+def _at_origin(
+    kind: type[L],
+    size: Size,
+    focal_px: tuple[float, float],
+    centre_px: tuple[float, float] | None,
+    distortion: Any,
+) -> L:
+    return kind(
         size,
         focal_px=focal_px,
         centre_px=middle_px(size) if centre_px is None else centre_px,
@@ -89,6 +96,19 @@ def panorama(size: Size | None = None) -> PanoramaCamera:
 def middle_px(size: Size) -> tuple[float, float]:
     """The middle of an image, counted from the CENTRE of its first pixel."""
     return 0.5 * (size.width - 1), 0.5 * (size.height - 1)
+
+
+def lens_of_view(across_deg: float | None, down_deg: float | None) -> Camera | None:
+    """The lens of the fields of view that a table gives; None where it gives neither.
+
+    360 degrees across are a panorama.
+
+    Raises:
+        ArgumentError: as `fov_camera`.
+    """
+    if across_deg == _ALL_AROUND_DEG:
+        return panorama()
+    return fov_camera(across_deg, down_deg) if across_deg or down_deg else None
 
 
 def fov_camera(across_deg: float | None, down_deg: float | None) -> PerspectiveCamera:

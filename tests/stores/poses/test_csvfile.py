@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from attachtrans.errors import ArgumentError, CrsError
+from attachtrans.geo.camera import PanoramaCamera
 from attachtrans.geo.pose import North, height_m
 from attachtrans.geo.rotation import pose_matrix
 from attachtrans.stores.poses import PoseOptions, read_poses
 from attachtrans.stores.poses.base import srs
 from attachtrans.stores.poses.cameras import read_cameras
+from attachtrans.stores.poses.lenses import fov_camera
 from tests.stores.poses.frames import NGI, ODM, points, seen, stood, truth
 
 
@@ -172,3 +174,27 @@ def test_an_unknown_convention_is_refused(tmp_path):
     path = write(tmp_path, "name,lat,lon,yaw,pitch,roll\na,1,2,0,0,0\n")
     with pytest.raises(ArgumentError, match="unknown pose convention 'abc'"):
         read_poses(path, options=PoseOptions(convention="abc"))
+
+
+def test_columns_besides_position_and_angles_are_not_lost(tmp_path):
+    text = (
+        "name,longitude,latitude,heading,pitch,roll,hfov,vfov,AGL,near,far\n"
+        "a.jpg,9,51,10,60,0,60,40,1.6,2,35\n"
+        "b.jpg,9,51,10,60,0,360,,,,-5\n"
+        "c.jpg,9,51,10,60,0,190,,,,\n"
+    )
+    table = read_poses(write(tmp_path, text))
+    first, second = table.poses
+    half = [0.5 * first.lens.size[side] / first.lens.focal_px[side] for side in (0, 1)]
+    assert np.rad2deg(np.arctan(half)) == pytest.approx([30.0, 20.0])
+    assert (first.above_ground_m, first.near_m, first.far_m) == (1.6, 2.0, 35.0)
+    assert isinstance(second.lens, PanoramaCamera)
+    assert (second.above_ground_m, second.near_m, second.far_m) == (None, None, None)
+    assert table.notes[0].startswith("row 3: a field of view of 190 degrees")
+
+
+def test_a_camera_that_is_named_goes_before_fields_of_view(tmp_path):
+    text = "name,longitude,latitude,heading,pitch,roll,hfov\na.jpg,9,51,10,60,0,60\n"
+    named = fov_camera(80.0, None)
+    table = read_poses(write(tmp_path, text), options=PoseOptions(cameras={"": named}))
+    assert table.poses[0].lens is named
