@@ -65,7 +65,7 @@ class PoseSummary:
     sources   by the words that say where poses are from
     assumed   how often each thing had to be assumed
     lacking   how many photos lack a position, a direction or a lens, by those words
-    warnings  the first photos whose sources contradict each other
+    warnings  the first photos whose sources contradict each other; what a table of poses lacks
     problems  the first photos whose tags cannot be read
     """
 
@@ -120,6 +120,7 @@ def pose_facts(photos: PhotoSource, placing: Placing, summary: PoseSummary) -> I
             facts = facts_of(item.key, size, pose)
             summary.add(facts)
             yield facts
+        summary.warnings += poser.table_notes
     finally:
         poser.close()
 

@@ -184,7 +184,9 @@ def _why_nothing(seen: Shown, reach: _Reach) -> str:
     }
     kinds = sorted(words, key=lambda kind: -seen.shares[kind])
     texts = [words[kind] for kind in kinds if seen.shares[kind] > 0.0]
-    return f"the image has no footprint: it shows only {' and '.join(texts) or 'no ground'}"
+    if not texts:
+        return "the image has no footprint: it shows no ground"
+    return f"the image has no footprint: it shows only {' and '.join(texts)}"
 
 
 def _of_map(georef: Georef) -> Footprint:

@@ -42,6 +42,17 @@ _SPARE_M = 50.0
 _HIGHEST_M = 1e7
 _TURNS_DEG = 720.0
 """Longitudes may run on, but not for ever."""
+_QUARTER_DEG = 90.0
+_FARTHEST = 1e9
+"""Of a coordinate in any unit: beyond, no projection has the earth."""
+_WAYS = {
+    **dict.fromkeys(
+        ("position", "direction"), "name a table that has it (--poses), or columns (--pose)"
+    ),
+    "focal length": "name the lens (--camera), or a column of angles of view (--pose hfov=COLUMN)",
+    "coordinate system": "name it (--poses-crs)",
+}
+"""What gives a pose that which it lacks."""
 _EDGE = 33
 _SKIPS_M = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 """Where rays may begin of a camera that stands under the surface: in a tree, beside a house."""
@@ -157,13 +168,19 @@ class Viewer:
 
 def _check_whole(pose: Pose) -> None:
     """Raises GeorefError for a pose that lacks something, and names all that it lacks."""
-    parts = {"position": pose.xyz, "direction": pose.rotation, "focal length": pose.lens}
-    lacking = [f"no {name}" for name, part in parts.items() if part is None]
-    if lacking or pose.crs is None:
+    parts: dict[str, object] = {
+        "position": pose.xyz,
+        "direction": pose.rotation,
+        "focal length": pose.lens,
+    }
+    if pose.xyz is not None:
+        parts["coordinate system"] = pose.crs
+    lacking = [name for name, part in parts.items() if part is None]
+    if lacking:
+        ways = dict.fromkeys(_WAYS[name] for name in lacking)
         raise GeorefError(
-            f"{pose.name or 'the photo'} has {' and '.join(lacking or ['no coordinate system'])} "
-            f"({pose.source or 'no pose found'}): name a table that has it (--poses), or columns "
-            "(--pose)"
+            f"{pose.name or 'the photo'} has {' and '.join(f'no {name}' for name in lacking)} "
+            f"({pose.source or 'no pose found'}): {'; '.join(ways)}"
         )
 
 
@@ -172,9 +189,15 @@ def _check_place(pose: Pose) -> None:
     name, z_m = pose.name or "the photo", height_m(pose)
     if z_m is not None and not abs(z_m) < _HIGHEST_M:
         raise GeorefError(f"{name}: {z_m:g} m is no height of a camera")
-    turns = pose.crs is not None and pose.crs.is_geographic
-    if turns and pose.xyz is not None and not abs(pose.xyz[0]) <= _TURNS_DEG:
-        raise GeorefError(f"{name}: {pose.xyz[0]:g} is no longitude")
+    if pose.crs is None or pose.xyz is None:
+        return
+    x, y = pose.xyz[:2]
+    if pose.crs.is_geographic:
+        for value, most, what in ((x, _TURNS_DEG, "longitude"), (y, _QUARTER_DEG, "latitude")):
+            if not abs(value) <= most:
+                raise GeorefError(f"{name}: {value:g} is no {what}")
+    elif not max(abs(x), abs(y)) <= _FARTHEST:
+        raise GeorefError(f"{name}: ({x:g}, {y:g}) is no place in {pose.crs.name}")
 
 
 def _map_crs(view: CameraView, sources: tuple[CRS, ...]) -> CRS:
@@ -305,7 +328,8 @@ def _skipping(pose: Pose, camera: Camera, ground: DemGround, far_m: float) -> tu
     if not any(hits):
         raise GeorefError(
             f"{pose.name or 'the camera'} stands {deep}: take a terrain model without trees and "
-            "houses, or say how high it stands (--camera-height)"
+            "houses, say how high it stands (--camera-height), or see whether both heights are in "
+            "one unit and from one datum"
         )
     skip_m = next(
         s for s, count in zip(_SKIPS_M, hits, strict=True) if count >= _ENOUGH * max(hits)

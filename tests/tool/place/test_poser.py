@@ -23,6 +23,8 @@ from attachtrans.stores.photos import open_photos
 from attachtrans.stores.poses.camera_json import CameraFile, write_camera
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.place.poser import Poser, common_lens, read_pose_table
+from attachtrans.tool.poses import photo_facts
+from attachtrans.tool.sources import Choice
 from attachtrans.types import Size
 from tests.stores.gpkg import Gpkg, attachment, point
 from tests.stores.poses.photos import gps, jpeg
@@ -98,6 +100,20 @@ def test_the_order_of_a_folders_sources(tmp_path):
     found, _ = poses(open_folder(tmp_path / "photos"), Placing(poses=poses_csv))
     assert (heading(found["a.jpg"]), heading(found["b.jpg"])) == (10.0, 90.0)
     assert found["a.jpg"].source == "a fit"
+
+
+def test_photos_that_the_table_lacks_are_told(tmp_path):
+    photos = folder(tmp_path / "photos", {"a.jpg": COMPASS, "b.jpg": COMPASS})
+    some = Placing(poses=table(tmp_path / "p.csv", f"{HEADER}\na.jpg,16,51,9,45,80,0\n"))
+    found, notes = poses(photos, some)
+    assert found["b.jpg"].source.startswith("EXIF")
+    taken = "for these, what is known otherwise was taken"
+    assert notes == (f"p.csv lacks 1 of the 2 photos (b.jpg): {taken}",)
+    other = Placing(poses=table(tmp_path / "o.csv", f"{HEADER}\nx.jpg,16,51,9,45,80,0\n"))
+    _, notes = poses(open_folder(tmp_path / "photos"), other)
+    assert notes == (f"o.csv has none of the 2 photos (a.jpg, b.jpg), but x.jpg: {taken}",)
+    _, summary = photo_facts(tmp_path / "photos", Choice(), other)
+    assert summary.warnings == list(notes)
 
 
 def test_tables_tell_folders_apart(tmp_path):

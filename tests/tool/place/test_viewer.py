@@ -259,13 +259,15 @@ def test_orthos_are_in_a_system_that_people_know(crs, wanted):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"lens": None}, "no focal length"),
+        ({"lens": None}, r"no focal length \(a test\): name the lens \(--camera\)"),
         ({"rotation": None, "lens": None}, "no direction and no focal length"),
         ({"xyz": None, "rotation": None}, "no position and no direction"),
         ({"crs": None}, "no coordinate system"),
         ({"xyz": (15.0, 50.0, 1e300)}, "1e.300 m is no height of a camera"),
         ({"xyz": (1e300, 50.0, 10.0), "crs": CRS.from_epsg(4326)}, "no longitude"),
-        ({"xyz": (1e300, 50.0, 300.0)}, "does not lie where"),
+        ({"xyz": (15.0, 95.0, 10.0), "crs": CRS.from_epsg(4326)}, "a.jpg: 95 is no latitude"),
+        ({"xyz": (1e300, 50.0, 300.0)}, r"\(1e.300, 50\) is no place in WGS 84 / UTM"),
+        ({"xyz": (5e5, 1e300, 300.0)}, "is no place in"),
         ({"accuracy": Accuracy(), "xyz": (0.0, 0.0, -1e9)}, "no height of a camera"),
     ],
 )
