@@ -70,6 +70,7 @@ class Poser:
         self._lock = Lock()
         self._warnings: list[str] = []
         self._far_off = 0
+        self._asked, self._unlisted = 0, list[str]()
         self._lens = common_lens(placing)
         self._table: PoseTable | None = None
         if placing.poses is not None:
@@ -84,12 +85,31 @@ class Poser:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the table of poses had to say, and which photos lie far from their features."""
-        table = self._table.notes if self._table is not None else ()
+        """What `table_notes` say, and which photos lie far from their features."""
         with self._lock:
             more = self._far_off - len(self._warnings)
             others = (f"{more} more photos lie as far from their features",) if more else ()
-            return (*table, *self._warnings, *others)
+            found = (*self._warnings, *others)
+        return (*self.table_notes, *found)
+
+    @property
+    def table_notes(self) -> tuple[str, ...]:
+        """What the table of poses had to say, and how many photos it does not have."""
+        if self._table is None or self._placing.poses is None:
+            return ()
+        name, names = self._placing.poses.name, [pose.name for pose in self._table.poses[:_SHOWN]]
+        with self._lock:
+            asked, lacking = self._asked, self._unlisted[:_SHOWN]
+            missed = len(self._unlisted)
+        if not missed:
+            return self._table.notes
+        found = (
+            f"{name} has none of the {asked} photos ({', '.join(lacking)}), but "
+            f"{', '.join(names) or 'no poses at all'}"
+            if missed == asked
+            else f"{name} lacks {missed} of the {asked} photos ({', '.join(lacking)})"
+        )
+        return (*self._table.notes, f"{found}: for these, what is known otherwise was taken")
 
     def _warn(self, text: str) -> None:
         with self._lock:
@@ -143,6 +163,9 @@ class Poser:
             # A key is a path, which tells folders apart, or the number of an attachment.
             is_path = PurePosixPath(item.key).name == item.name
             pose = self._table.find(item.key if is_path else item.name)
+            with self._lock:
+                self._asked += 1
+                self._unlisted += [item.name] if pose is None else []
             if pose is not None:
                 yield pose
 
