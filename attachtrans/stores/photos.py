@@ -11,9 +11,10 @@ from typing import Protocol
 
 from attachtrans.errors import SourceError
 from attachtrans.stores.base import PhotoSource
-from attachtrans.stores.content import content_of
+from attachtrans.stores.contents import TableContents
 from attachtrans.stores.files import FileEntry, list_files
-from attachtrans.stores.geopackage import connect, quote, read_blob, read_schema, reading
+from attachtrans.stores.geodatabase.source import Geodatabase
+from attachtrans.stores.geopackage import connect, quote, read_schema, reading
 from attachtrans.stores.layouts.base import LayoutName, PhotoTable
 from attachtrans.stores.listing import Rows, list_rows
 from attachtrans.stores.selection import (
@@ -23,6 +24,7 @@ from attachtrans.stores.selection import (
     features_query,
     register,
 )
+from attachtrans.stores.vectortable import VectorTable, paths_of
 from attachtrans.types import FeatureRef, Item
 
 _PAGE = 64
@@ -45,11 +47,13 @@ class Place:
 class PlacedPhotos(PhotoSource, Protocol):
     """A source whose photos can be replaced where they are.
 
-    path    of the GeoPackage or folder
-    tables  where the photos hang
+    path      of the GeoPackage, vector file or folder
+    database  the GeoPackage that tables and attributes are read in: a copy for a vector file
+    tables    where the photos hang
     """
 
     path: Path
+    database: Path
     tables: tuple[PhotoTable, ...]
 
     def place(self, item: Item) -> Place:
@@ -58,27 +62,31 @@ class PlacedPhotos(PhotoSource, Protocol):
 
 
 class Photos:
-    """A `PhotoSource` over photo tables of one GeoPackage; made by `open_photos`.
+    """A `PhotoSource` over photo tables of one GeoPackage or vector file; see `open_photos`.
 
-    Reading opens the file on first use; one connection serves all threads in turn. No lock is
-    held between reads.
+    Reading opens the file on first use; rows are listed by one connection, which serves all threads
+    in turn. No lock is held between reads.
     """
 
     def __init__(
         self,
-        path: Path,
+        source: Path | VectorTable,
         tables: Sequence[PhotoTable],
         selection: Selection,
         rows: Sequence[Rows],
         files: Sequence[FileEntry],
     ) -> None:
-        self.path = path
+        self.path, self.database = paths_of(source)
+        self._source = source  # a copy lives as long as somebody holds it
         self.tables = tuple(tables)
         self._selection = selection
         self._rows = {part.table.id: part for part in rows}
         self._files = {entry.key: entry for entry in files}
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
+        self._contents = (
+            source.contents() if isinstance(source, Geodatabase) else TableContents(self.database)
+        )
 
     def __len__(self) -> int:
         return sum(map(len, self._rows.values())) + len(self._files)
@@ -115,13 +123,9 @@ class Photos:
             return _read_file(entry, nbytes)
         place = self.place(item)
         try:
-            with self._lock:
-                return self._read_value(place.table, place.row or 0, nbytes)
+            return self._contents.read(place.table, place.row or 0, nbytes)
         except SourceError as error:
             message = f"{item.key}: {error}"
-            raise SourceError(message) from error
-        except (sqlite3.Error, OverflowError) as error:
-            message = f"{item.key}: cannot be read: {error}"
             raise SourceError(message) from error
 
     def place(self, item: Item) -> Place:
@@ -146,7 +150,7 @@ class Photos:
             return
         layers = {link.layer: link.layer_key for t in self.tables for link in t.links}
         for layer, key in layers.items():
-            with reading(self.path) as connection:
+            with reading(self.database) as connection:
                 register(connection, self._selection)
                 schema = read_schema(connection, self.path)
                 query = features_query(schema, layer, key, self._selection)
@@ -155,6 +159,7 @@ class Photos:
 
     def close(self) -> None:
         """Close the file; a later read opens it again."""
+        self._contents.close()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -162,34 +167,16 @@ class Photos:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = connect(self.path)
+            self._connection = connect(self.database)
         return self._connection
-
-    def _read_value(self, table: PhotoTable, row: int, nbytes: int | None) -> bytes:
-        connection = self._connected()
-        sql = (
-            f"SELECT typeof({quote(table.data)}) FROM {quote(table.table)} "
-            f"WHERE {quote(table.key)} = ?"
-        )
-        kind = connection.execute(sql, (row,)).fetchone()
-        if kind is None:
-            message = "the row is gone"
-            raise SourceError(message)
-        if kind[0] == "blob" and table.read_only is None:
-            return read_blob(connection, table.table, table.data, row, nbytes)
-        sql = sql.replace("typeof(", "(", 1)
-        (value,) = connection.execute(sql, (row,)).fetchone()
-        return content_of(value)[:nbytes]
 
     def _page(self, rows: Rows, start: int) -> list[Item]:
         table = rows.table
         keys = rows.keys[start : start + _PAGE].tolist()
         name = "NULL" if table.name is None else quote(table.name)
         media_type = "NULL" if table.content_type is None else quote(table.content_type)
-        data = quote(table.data)
         sql = (
-            f"SELECT {quote(table.key)}, {name}, {media_type}, "
-            f"CASE typeof({data}) WHEN 'blob' THEN length({data}) END "
+            f"SELECT {quote(table.key)}, {name}, {media_type}, {self._contents.length(table)} "
             f"FROM {quote(table.table)} WHERE {quote(table.key)} IN ({', '.join('?' * len(keys))})"
         )
         with self._lock:
@@ -213,16 +200,17 @@ class Photos:
 
 
 def open_photos(
-    path: Path, tables: Sequence[PhotoTable], selection: Selection = EVERYTHING
+    source: Path | VectorTable, tables: Sequence[PhotoTable], selection: Selection = EVERYTHING
 ) -> Photos:
-    """List the photos of one or more photo tables of a GeoPackage; close the result after use.
+    """List the photos of one or more photo tables of a source; close the result after use.
 
     Keys are listed now, so that later writes neither hide nor repeat a photo; content and names
     are read when asked for. Rows without content (NULL, empty path) are no items. A file that
     several rows, columns or tables use is one item. Raises ArgumentError for a selection that the
     layers cannot answer, SourceError when the file cannot be read.
     """
-    with reading(path) as connection:
+    path, database = paths_of(source)
+    with reading(database) as connection:
         schema = read_schema(connection, path)
         layers = tuple(dict.fromkeys(layer for table in tables for layer in table.layers))
         check_selection(connection, schema, layers, selection)
@@ -237,7 +225,7 @@ def open_photos(
             rows[index] = part.first(left)
             left -= len(rows[index])
         files = files[:left]
-    return Photos(path, tables, selection, rows, files)
+    return Photos(source, tables, selection, rows, files)
 
 
 def _read_file(entry: FileEntry, nbytes: int | None) -> bytes:

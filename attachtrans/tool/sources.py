@@ -1,4 +1,4 @@
-"""What a job reads: the photos of a GeoPackage, of a folder, or one photo."""
+"""What a job reads: the photos of a GeoPackage, a vector file, a folder, or one photo."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from attachtrans.errors import ArgumentError
 from attachtrans.stores.catalog import detect
 from attachtrans.stores.classes import without_results
 from attachtrans.stores.folder import FolderPhotos, open_folder
+from attachtrans.stores.geodatabase.kinds import is_geodatabase
+from attachtrans.stores.geodatabase.source import open_geodatabase
 from attachtrans.stores.layouts.base import PhotoTable
 from attachtrans.stores.photos import Photos, open_photos
 from attachtrans.stores.selection import Selection
+from attachtrans.stores.vectortable import VectorTable, is_vector_table, open_vector_table
 
 GEOPACKAGE = ".gpkg"
-_DATABASES = frozenset({".gdb", ".geodatabase"})
-"""Feature classes too, though not read yet: `detect` says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,18 @@ def is_geopackage(path: Path) -> bool:
     return path.suffix.lower() == GEOPACKAGE and not path.is_dir()
 
 
+def is_feature_class(path: Path) -> bool:
+    """Whether photos of a source hang on features: a database, or another vector file."""
+    return is_geopackage(path) or is_vector_table(path) or is_geodatabase(path)
+
+
+def readable(path: Path) -> Path | VectorTable:
+    """A source of features as the stores take it. Raises ArgumentError, SourceError."""
+    if is_geodatabase(path):
+        return open_geodatabase(path)
+    return open_vector_table(path) if is_vector_table(path) else path
+
+
 def open_source(
     path: Path, choice: Choice, results: tuple[Path, str | None] | None = None
 ) -> tuple[Photos | FolderPhotos, tuple[PhotoTable, ...]]:
@@ -64,14 +77,15 @@ def open_source(
         ArgumentError: an option that does not go with this kind of source.
         SourceError (LayoutError): it cannot be read, or holds no photos.
     """
-    if not is_geopackage(path) and path.suffix.lower() not in _DATABASES:
+    if not is_feature_class(path):
         if flags := choice.given_for_tables():
             raise ArgumentError(f"{flags[0]} concerns feature classes, and {path} is none")
         return open_folder(path, patterns=tuple(choice.patterns), limit=choice.limit), ()
     if choice.patterns:
-        raise ArgumentError(f"--pattern concerns folders, and {path} is a GeoPackage")
+        raise ArgumentError(f"--pattern concerns folders, and {path} is a feature class")
+    source = readable(path)
     tables = detect(
-        path,
+        source,
         layout=choice.layout,
         layer=choice.layer,
         photo_column=choice.photo_column,
@@ -81,4 +95,4 @@ def open_source(
     if results is not None:
         tables = without_results(path, tables, *results)
     selection = Selection(where=choice.where, bbox=choice.bbox, limit=choice.limit)
-    return open_photos(path, tables, selection), tuple(tables)
+    return open_photos(source, tables, selection), tuple(tables)

@@ -1,12 +1,15 @@
 """Esri attachments: a table <layer>__ATTACH, joined by GlobalID or by OBJECTID.
 
 In a GeoPackage it is a convention that conversion leaves behind, not a registered extension: the
-name and the columns are all there is. Columns by upgrade level: Esri's page "Upgrade attachments".
+name and the columns are all there is. Only a foreign key is more, as attachtrans gives its outputs
+and as relationship classes of geodatabases are read: it says which layer and which columns, however
+the table is called. Columns by upgrade level: Esri's page "Upgrade attachments".
 """
 
 from __future__ import annotations
 
 import sqlite3
+from typing import NamedTuple
 
 from attachtrans.errors import LayoutError
 from attachtrans.stores.geopackage import Column, Table, quote, same
@@ -27,6 +30,14 @@ _RELATIONS = ("REL_GLOBALID", "REL_OBJECTID")
 _SHOWN = 20
 
 
+class _Related(NamedTuple):
+    """What a foreign key says: `column` of the attachments is `layer`.`layer_column`."""
+
+    layer: str
+    column: str
+    layer_column: str
+
+
 class EsriAttachments:
     """Tables whose name ends in __ATTACH, with a BLOB column and a REL_ column."""
 
@@ -37,10 +48,11 @@ class EsriAttachments:
         del taken  # it comes first
         found = Findings()
         for table in inspection.schema.tables:
-            if not table.name.lower().endswith(_SUFFIX):
+            related = _related(inspection.connection, table)
+            if related is None and not table.name.lower().endswith(_SUFFIX):
                 continue
             data = _data_column(table)
-            if data is None or table.key is None or not _relations(table):
+            if data is None or table.key is None or not (related or _relations(table)):
                 columns = ", ".join(column.name for column in table.columns)
                 reason = (
                     "named like an attachment table, but without a BLOB column DATA or without "
@@ -49,7 +61,7 @@ class EsriAttachments:
                 found += Findings(hints=(_refusal(table, reason),))
                 continue
             try:
-                found += Findings(tables=(_read(inspection, table, data),))
+                found += Findings(tables=(_read(inspection, table, data, related),))
             except LayoutError as error:
                 found += Findings(refused=(_refusal(table, str(error)),))
         return found
@@ -59,9 +71,25 @@ def _refusal(table: Table, reason: str) -> Refusal:
     return Refusal(table=table.name, column=None, layout=LayoutName.ATTACH, reason=reason)
 
 
-def _read(inspection: Inspection, table: Table, data: Column) -> PhotoTable:
-    layer = table.name[: -len(_SUFFIX)]
-    link = _link(inspection.connection, table, inspection.schema.table(layer))
+def _related(connection: sqlite3.Connection, table: Table) -> _Related | None:
+    """The foreign key of a table of attachments, by which it hangs on its layer."""
+    if table.is_view or not all(table.column(name) for name in ("DATA", "ATT_NAME")):
+        return None
+    rows = connection.execute(
+        'SELECT "table", "from", "to" FROM pragma_foreign_key_list(?)', (table.name,)
+    ).fetchall()
+    keys = [_Related(*row) for row in rows if row[2] is not None]
+    return keys[0] if len(keys) == 1 else None
+
+
+def _read(
+    inspection: Inspection, table: Table, data: Column, related: _Related | None
+) -> PhotoTable:
+    layer = table.name[: -len(_SUFFIX)] if related is None else related.layer
+    link = _registered_link(table, inspection.schema.table(layer), related)
+    registered = link is not None
+    if link is None:
+        link = _link(inspection.connection, table, inspection.schema.table(layer))
     used = tuple(first_column(table, (name,)) for name in _FOLLOWING)
     warnings: tuple[str, ...] = ()
     if link is None:
@@ -79,9 +107,25 @@ def _read(inspection: Inspection, table: Table, data: Column) -> PhotoTable:
         size=used[2],
         links=() if link is None else (link,),
         extra=remaining(table, data.name, *used),
-        reason=f"Esri attachment table by name and columns; {how}",
+        reason=f"Esri attachment table{'' if registered else ' by name and columns'}; {how}",
         warnings=warnings,
         read_only=f"{table.name} is a view" if table.is_view else None,
+    )
+
+
+def _registered_link(table: Table, parent: Table | None, related: _Related | None) -> Link | None:
+    """The join that a foreign key states, None where it states none that there is."""
+    if related is None or parent is None or parent.key is None:
+        return None
+    here, there = table.column(related.column), parent.column(related.layer_column)
+    if here is None or there is None:
+        return None
+    return Link(
+        layer=parent.name,
+        layer_key=parent.key,
+        layer_column=there.name,
+        photo_column=here.name,
+        guid=here.holds_text,
     )
 
 

@@ -1,0 +1,98 @@
+"""A geodatabase as a source of photos: its mirror for rows, itself for the photos."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from attachtrans.errors import SourceError
+from attachtrans.stores.content import content_of
+from attachtrans.stores.contents import Contents, TableContents
+from attachtrans.stores.geodatabase.filegdb import read_value
+from attachtrans.stores.geodatabase.kinds import Kind, kind_of
+from attachtrans.stores.geodatabase.mirror import make_mirror
+from attachtrans.stores.geodatabase.mobile import replica_mark, unread_geometries
+from attachtrans.stores.geopackage import quote, reading
+from attachtrans.stores.layouts.base import LayoutName, PhotoTable
+from attachtrans.stores.vectortable import VectorTable
+
+
+class Geodatabase(VectorTable):
+    """A geodatabase and the mirror that it is read in; made by `open_geodatabase`."""
+
+    def __init__(self, path: Path, database: Path, kind: Kind) -> None:
+        super().__init__(path, database)
+        self._kind = kind
+
+    def guarded(self, tables: Iterable[PhotoTable]) -> list[PhotoTable]:
+        """The photo tables, with the reason where they cannot be written."""
+        if self._kind is Kind.FILE:
+            return list(tables)
+        if self._kind is Kind.ZIPPED:
+            why = f"{self.path.name} is zipped; unzip it first"
+            return [t if t.layout is LayoutName.PATH else replace(t, read_only=why) for t in tables]
+        with reading(self.path) as connection:
+            return [_of_mobile(connection, table) for table in tables]
+
+    def contents(self) -> Contents:
+        """What reads its photos."""
+        if self._kind is Kind.MOBILE:
+            return MobileContents(self.path)
+        return GdbContents(self.path)
+
+
+def _of_mobile(connection: sqlite3.Connection, table: PhotoTable) -> PhotoTable:
+    unread = {layer: unread_geometries(connection, layer) for layer in table.layers}
+    warnings = [
+        f"{layer}: {count} geometries (with Z, M or curves) cannot be read from a mobile "
+        "geodatabase; what is made of their features has none"
+        for layer, count in unread.items()
+        if count
+    ]
+    why = None if table.layout is LayoutName.PATH else replica_mark(connection, table.table)
+    return replace(table, read_only=why, warnings=(*table.warnings, *warnings))
+
+
+def open_geodatabase(path: Path) -> Geodatabase:
+    """Look into a geodatabase, so that it can be read as a GeoPackage. Raises SourceError."""
+    kind = kind_of(path)
+    if kind is None:
+        raise SourceError(f"{path}: is no geodatabase")
+    folder = Path(tempfile.mkdtemp(prefix="attachtrans-"))
+    source = Geodatabase(path, folder / "mirror.gpkg", kind)
+    make_mirror(path, source.database)
+    return source
+
+
+class MobileContents(TableContents):
+    """Photos in a mobile geodatabase, which is an SQLite file."""
+
+    def length(self, table: PhotoTable) -> str:
+        """See Contents."""
+        return _size_of(table)
+
+
+class GdbContents:
+    """Photos in a file geodatabase; nothing is kept open between reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, table: PhotoTable, row: int, nbytes: int | None) -> bytes:
+        """See Contents."""
+        return content_of(read_value(self._path, table.table, table.data, row))[:nbytes]
+
+    def length(self, table: PhotoTable) -> str:
+        """See Contents."""
+        return _size_of(table)
+
+    def close(self) -> None:
+        """See Contents."""
+
+
+def _size_of(table: PhotoTable) -> str:
+    """The mirror has no content to measure, but the column that says its length."""
+    return "NULL" if table.size is None else quote(table.size)
