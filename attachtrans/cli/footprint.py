@@ -81,8 +81,8 @@ def footprint(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
         choice=choice_of(options),
     )
     with _telling(run):
-        counts = go_through(run, Bar(len(run), enabled=not quiet, task="footprint"), report)
-    conclude(ctx, counts, _target(run), run.notes, quiet=quiet)
+        result = go_through(run, Bar(len(run), enabled=not quiet, task="footprint"), report)
+    conclude(ctx, result, _target(run), run.notes, quiet=quiet)
 
 
 @contextmanager

@@ -99,6 +99,6 @@ def ortho(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options:
     run = plan_orthos(**named, placing=placed, choice=choice_of(options))
     bar = Bar(len(run), enabled=not quiet, task="ortho")
     run.watch = bar.mosaicked
-    counts = go_through(run, bar, report)
+    result = go_through(run, bar, report)
     targets = " and ".join(str(named[n]) for n in ("folder", "mosaic") if named[n] is not None)
-    conclude(ctx, counts, targets, run.notes, quiet=quiet)
+    conclude(ctx, result, targets, run.notes, quiet=quiet)

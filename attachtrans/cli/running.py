@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 import click
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from attachtrans.console import Bar
 
 
+_SHOWN = 20
+"""Of reasons."""
+
+
 class Told(Protocol):
     """What became of one photo."""
 
@@ -41,6 +45,13 @@ class Told(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as one line of a `--report` file holds them."""
         ...
+
+
+class Result(NamedTuple):
+    """How many photos have each status, and how often each reason was why one was skipped."""
+
+    counts: Counter[str]
+    skipped: Counter[str]
 
 
 def reporting(what: str) -> Command:
@@ -65,29 +76,34 @@ def reporting(what: str) -> Command:
     return decorate
 
 
-def go_through(run: Iterable[Told], bar: Bar, report: Path | None) -> Counter[str]:
-    """Run to the end; tells failures as they come. Returns how many have each status."""
-    counts: Counter[str] = Counter()
+def go_through(run: Iterable[Told], bar: Bar, report: Path | None) -> Result:
+    """Run to the end; tells failures as they come."""
+    result = Result(Counter(), Counter())
     with ExitStack() as stack:
         stack.enter_context(bar)
         lines = stack.enter_context(open_report(report)) if report else None
         for one in run:
-            counts[one.status] += 1
+            result.counts[one.status] += 1
             bar.advance()
             if lines:
                 lines.write(json.dumps(one.to_dict(), ensure_ascii=False) + "\n")
+                lines.flush()
+            if one.status == "skipped":
+                result.skipped[one.reason] += 1
             if one.status == "failed":
                 bar.write(problem(one.status, one.key, one.reason))
-    return counts
+    return result
 
 
 def conclude(
-    ctx: click.Context, counts: Counter[str], target: str, notes: Sequence[str], *, quiet: bool
+    ctx: click.Context, result: Result, target: str, notes: Sequence[str], *, quiet: bool
 ) -> NoReturn:
     """Print the summary and end with the exit code."""
     if not quiet:
-        words = ", ".join(f"{count} {status}" for status, count in counts.items())
+        words = ", ".join(f"{count} {status}" for status, count in result.counts.items())
         click.echo(f"{words or 'nothing found'} -> {target}")
+        for reason, count in result.skipped.most_common(_SHOWN):
+            click.echo(f"  skipped {count}: {reason}")
         for note in notes:
             click.echo(f"  note: {note}")
-    ctx.exit(SOME_FAILED if counts["failed"] else DONE)
+    ctx.exit(SOME_FAILED if result.counts["failed"] else DONE)

@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
-from attachtrans.errors import SinkError
+from attachtrans.errors import BusyError, SinkError
 
 _TEMPORARY = ".attachtrans-tmp"
+_LOCK = ".attachtrans-lock"
 
 # File systems on which SQLite's shared-memory WAL does not work (sqlite.org/wal.html).
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "afs", "fuse.sshfs", "fuse.rclone", "davfs")
@@ -49,6 +52,40 @@ def put_in_place(temporary: Path, path: Path) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other runs of attachtrans from writing `path` (a file, or a folder's files) meanwhile.
+
+    An empty, hidden file is locked by SQLite: such a lock ends with its process, on every system.
+
+    Raises:
+        BusyError: another run holds it.
+        SinkError: the folder cannot be written to.
+    """
+    inside = path.is_dir()
+    lock = path / _LOCK if inside else path.with_name(f".{path.name}{_LOCK}")
+    try:
+        connection = sqlite3.connect(lock, isolation_level=None, timeout=0)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise BusyError(
+                f"another run of attachtrans writes to {path} (it holds {lock}). Wait for it to "
+                "end, or stop it; nothing was changed by this run."
+            ) from error
+        raise SinkError(f"{lock.parent} cannot be written to: {error}") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(PermissionError):  # of a file that is open, on Windows
+            lock.unlink(missing_ok=True)
+        connection.close()
 
 
 def link_over(source: Path, target: Path) -> None:

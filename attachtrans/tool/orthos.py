@@ -17,6 +17,7 @@ from attachtrans.geo.mosaic import Seam
 from attachtrans.image import Limits, decode, probe
 from attachtrans.image.arrays import stored, turned
 from attachtrans.stores.base import PhotoSource
+from attachtrans.stores.durable import held
 from attachtrans.tool.place.mosaics import Mosaicker, Watch
 from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.poser import Poser
@@ -77,7 +78,9 @@ class Orthos:
             names = product_names(item.key for item in self.photos)
             products = Products(placing=self.placing, crs=self.crs, names=names)
             if not self.dry_run:
-                products.prepare()
+                products.prepare(stack)
+                if self.mosaic is not None:
+                    stack.enter_context(held(self.mosaic))
             mosaic = self._mosaicker()
             for item in self.photos:
                 yield self._one(item, poser, viewer, products, mosaic)
@@ -124,7 +127,9 @@ class Orthos:
                 products.write(item.key, seen, *decoded)
             if mosaic is not None:
                 mosaic.add(item, pose, seen, decoded)
-        except (ArgumentError, GeorefError, ImageError, SourceError) as error:
+        except ImageError as error:
+            return OrthoOutcome(key=item.key, status="skipped", reason=str(error))
+        except (ArgumentError, GeorefError, SourceError) as error:
             # Options were looked at before: an argument that is wrong is a number of this photo.
             return OrthoOutcome(key=item.key, status="failed", reason=str(error))
         return OrthoOutcome(key=item.key, status="planned" if self.dry_run else "written")

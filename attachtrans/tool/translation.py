@@ -130,7 +130,7 @@ class Translation:
         engines, rules, devices = self._load(stop, placer)
         job.prepare()
         if placer is not None:
-            placer.products.prepare()
+            placer.products.prepare(stack)
         journal = Journal(job.journal_path)
         stack.callback(journal.close)
         if job.writing.restart:

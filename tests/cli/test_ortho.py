@@ -9,6 +9,7 @@ import signal
 import pytest
 import rasterio
 
+from attachtrans.stores.durable import held
 from tests.cli.inprocess import call
 from tests.stores.poses.photos import gps, jpeg
 from tests.tool.place import world
@@ -40,19 +41,23 @@ def test_a_folder_and_a_mosaic(survey, tmp_path):
     assert call("ortho", photos, "-o", out, *flags, "-q") == (0, "", "")
 
 
-def test_some_failed(tmp_path):
+def test_some_failed_or_were_skipped(tmp_path):
     (tmp_path / "a.jpg").write_bytes(COMPASS)
     (tmp_path / "b.jpg").write_bytes(COMPASS[:-400])
     (tmp_path / "c.jpg").write_bytes(b"%PDF")
+    (tmp_path / "d.jpg").write_bytes(jpeg())
     out = tmp_path / "o"
     done = call("ortho", tmp_path, "-o", out, "--resolution", 1)
     assert done.code == 1
-    assert done.out.splitlines()[0] == f"1 written, 1 failed, 1 skipped -> {out}"
-    assert done.err.startswith("failed: b.jpg: the JPEG is truncated")
+    first, *others = done.out.splitlines()
+    assert first == f"1 written, 2 skipped, 1 failed -> {out}"
+    assert [line.partition(":")[0] for line in others[:2]] == ["  skipped 1"] * 2
+    assert "the JPEG is truncated" in others[0]
+    assert "not an image" in others[1]
+    assert done.err.startswith("failed: d.jpg: has no position and no direction")
     assert [path.name for path in out.iterdir()] == ["a.tif"]
     large = call("ortho", tmp_path / "a.jpg", "-o", out, "--max-pixels", 10)
-    assert large.code in (0, 1)
-    assert "written" not in large.out
+    assert (large.code, large.out.splitlines()[0]) == (0, f"1 skipped -> {out}")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +105,20 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_half(survey, tmp_path):
     assert done.code == 3
     assert "cannot be written" in done.err
     assert not list((tmp_path / "o").iterdir())
+
+
+@pytest.mark.parametrize("target", ["-o", "--mosaic"])
+def test_a_second_run_to_the_same_place_is_refused(target, survey, tmp_path):
+    photos, flags = survey
+    out = tmp_path / ("o" if target == "-o" else "m.tif")
+    if target == "-o":
+        out.mkdir()
+    with held(out):
+        done = call("ortho", photos, target, out, *flags)
+    assert done.code == 3
+    assert f"another run of attachtrans writes to {out}" in done.err
+    assert call("ortho", photos, target, out, *flags).code == 0
+    assert not list(tmp_path.rglob("*lock*"))
 
 
 def test_interrupted(survey, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +21,7 @@ from attachtrans.geo.rpcfit import fit_rpc
 from attachtrans.geo.undistort import undistorted_image
 from attachtrans.geo.view import Grid
 from attachtrans.journal import digest_of
-from attachtrans.stores.durable import replace_file
+from attachtrans.stores.durable import held, replace_file
 from attachtrans.stores.filenames import safe_stem, split_name
 from attachtrans.stores.poses.camera_json import SUFFIX, CameraFile, write_camera
 from attachtrans.stores.raster import RasterOptions, RasterSpec, RasterWriter
@@ -49,8 +50,12 @@ class Products:
     crs: CRS | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def prepare(self) -> None:
-        """Make the folders. Raises ArgumentError."""
+    def prepare(self, stack: ExitStack) -> None:
+        """Make the folders, and keep other runs out of them until the stack is left.
+
+        Raises ArgumentError, BusyError, SinkError.
+        """
+        folders = dict[Path, None]()
         for flag, folder in (
             ("--ortho", self.placing.ortho),
             ("--rpc", self.placing.rpc),
@@ -62,6 +67,9 @@ class Products:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise ArgumentError(f"{flag} {folder}: cannot be made: {error}") from error
+            folders[folder.resolve()] = None
+        for folder in folders:
+            stack.enter_context(held(folder))
 
     def grid(self, seen: Seen) -> Grid:
         """The map grid of a photo's ortho.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from attachtrans.errors import ArgumentError, GeorefError, SinkError
+from attachtrans.errors import ArgumentError, BusyError, GeorefError, SinkError
 from attachtrans.geo.rectify import rectify
 from attachtrans.stores.poses.camera_json import read_camera
 from attachtrans.tool.place.options import Placing
@@ -156,10 +157,16 @@ def test_cameras_say_all_that_is_known(tmp_path, picture):
 def test_folders_are_made_or_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for name in ("ortho", "rpc", "cameras"):
-        Products(placing=Placing(**{name: tmp_path / "a" / name})).prepare()
-        assert (tmp_path / "a" / name).is_dir()
+        products = Products(placing=Placing(**{name: tmp_path / "a" / name}))
+        with ExitStack() as stack:
+            products.prepare(stack)
+            assert (tmp_path / "a" / name).is_dir()
+            with pytest.raises(BusyError, match="another run of attachtrans writes to"):
+                products.prepare(stack)
+        assert not list((tmp_path / "a" / name).iterdir())
+        wrong = Products(placing=Placing(**{name: tmp_path / "file" / "b"}))
         with pytest.raises(ArgumentError, match=f"--{name} .*cannot be made"):
-            Products(placing=Placing(**{name: tmp_path / "file" / "b"})).prepare()
+            wrong.prepare(stack)
     with pytest.raises(SinkError, match="cannot be made"):
         target(tmp_path, "file/photo", ".tif")
 
