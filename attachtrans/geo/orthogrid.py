@@ -34,7 +34,7 @@ before the sky is known to a millionth of a lattice cell. A thousand rays take h
 one."""
 _CLOSE_PX = 0.1
 """Of the grid: how near is near enough."""
-_MOST_PX = 1 << 40
+MOST_PX = 1 << 40
 """More pixels than anybody wants: a resolution in the wrong unit."""
 
 
@@ -78,7 +78,7 @@ def ortho_grid(
     across, down = (
         max(1.0, np.ceil(length / resolution - 1e-6)) for length in (right - left, top - bottom)
     )
-    if across * down > _MOST_PX:
+    if across * down > MOST_PX:
         raise ArgumentError(
             f"a resolution of {resolution} ({target.axis_info[0].unit_name}) makes {across:.0f} x "
             f"{down:.0f} pixels; give a larger one, or bounds"

@@ -22,6 +22,8 @@ from attachtrans.types import Size, Window
 from tests.geo import scene
 from tests.geo.test_real import COAST, FRAMES, coast, frame
 
+UTM = CRS(32633)
+
 FINE = {"interpolation": "cubic", "antialias": True}
 """As orthos for the eye are made."""
 
@@ -603,3 +605,37 @@ def test_errors_say_what_is_wanted():
         rectifier.window(
             Window(col=200, row=180, width=20, height=10), lambda _: np.zeros((1, 1, 1))
         )
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int32", "float32", "float64"])
+def test_linear_is_linear_for_all_types(dtype, bands):
+    """OpenCV by itself places pixels of some types, and of two bands, to 1/32 pixel."""
+    ramp = np.tile(np.arange(40) * 512, (bands, 30, 1)).astype(dtype)
+    source = Grid((1.0, 0.0, 500_000.0, 0.0, -1.0, 5_000_000.0), Size(40, 30), UTM)
+    grid = Grid((0.37, 0.0, 500_002.1, 0.0, -0.37, 4_999_997.0), Size(90, 60), UTM)
+    array, mask = rectify(ramp, source, grid)
+    cols = source.map_to_pixel(grid.pixel_to_map(np.stack([np.arange(90) + 0.5, np.full(90, 9.0)])))
+    assert mask.all()
+    assert np.abs(array - 512 * (cols[0] - 0.5)).max() <= 1.0
+
+
+def test_masked_pixels_take_no_part():
+    picture = np.full((3, 40, 50), 7, dtype=np.uint8)
+    mask = np.zeros((40, 50), dtype=bool)
+    mask[10:20, 10:30] = True
+    picture[:, mask] = 250
+    source = Grid((1.0, 0.0, 500_000.0, 0.0, -1.0, 5_000_000.0), Size(50, 40), UTM)
+    whole = Window(col=0, row=0, width=100, height=80)
+    for interpolation in ("nearest", "linear", "cubic"):
+        rectifier = Rectifier(
+            georef=source, grid=source.resized(Size(100, 80)), interpolation=interpolation
+        )
+        array, seen = rectifier.window(
+            whole,
+            lambda part: np.ma.MaskedArray(
+                picture[:, *part.slices], np.stack([mask[part.slices]] * 3)
+            ),
+        )
+        np.testing.assert_array_equal(seen == 0, mask.repeat(2, axis=0).repeat(2, axis=1))
+        assert (array[:, seen > 0] == 7).all()

@@ -15,14 +15,16 @@ from attachtrans.types import Size, Window
 Pixels = NDArray[Any]
 Singles = NDArray[np.float32]
 Read = Callable[[Window], Pixels]
-"""A window of an image -> its (bands, height, width)."""
+"""A window of an image -> its (bands, height, width); of an image with a mask always a masked
+array, whose masked pixels have no value: they count like those of nodata."""
 
 CHANNELS = 4
 """OpenCV's cubic kernel takes no more at a time."""
 _PART_PX = 1 << 24
 """Of the image that are read at a time where it is shrunk."""
-_NATIVE = {"b1": "u1", "u1": "u1", "u2": "u2", "i2": "i2", "f4": "f4", "f8": "f8", "i1": "i2"}
-"""The types in which OpenCV computes on a type; float64 for all others."""
+_NATIVE = {"b1": "u1", "u1": "u1", "u2": "u2", "i2": "f4", "f4": "f4", "f8": "f8", "i1": "f4"}
+"""The types that values are computed in, by their type; float64 for all others. OpenCV places
+signed integers to 1/32 pixel only."""
 
 
 class Picture(NamedTuple):
@@ -114,10 +116,10 @@ def _checked(pixels: Pixels, window: Window) -> Pixels:
 
 def _shrunk(pixels: Pixels, across: int, down: int, nodata: float | None) -> Picture:
     dtype = pixels.dtype
-    values = np.moveaxis(pixels, 0, -1)
-    known = _known(values, nodata)
+    values = np.moveaxis(np.ma.getdata(pixels), 0, -1)
+    known = _known(values, nodata, np.ma.getmask(pixels))
     values = values.astype(_NATIVE.get(dtype.str[1:], "f8"), copy=False)
-    if nodata is not None:
+    if nodata is not None or isinstance(pixels, np.ma.MaskedArray):
         # Whether or not there are such pixels in this part: it comes out the same in every window.
         values = values.astype(_real(values), copy=False)
     if known is None:
@@ -137,9 +139,16 @@ def _real(values: Pixels) -> type[np.floating]:
     return np.float64 if values.dtype.itemsize > 2 and values.dtype != np.float32 else np.float32
 
 
-def _known(values: Pixels, nodata: float | None) -> NDArray[np.bool_] | None:
-    """(height, width) where there is a value; None: everywhere."""
+def _known(
+    values: Pixels, nodata: float | None, masked: NDArray[np.bool_] | np.bool_
+) -> NDArray[np.bool_] | None:
+    """(height, width) where there is a value; None: everywhere.
+
+    masked is the mask of a masked array, (bands, height, width) or False.
+    """
     without = np.zeros(values.shape[:2], dtype=np.bool_)
+    if masked is not np.ma.nomask:
+        without |= np.asarray(masked).any(axis=0)
     if values.dtype.kind == "f":
         without |= np.isnan(values).any(axis=-1)
     if nodata is not None and not np.isnan(nodata):

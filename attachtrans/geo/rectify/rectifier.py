@@ -84,7 +84,8 @@ class Rectifier:
 
         Args:
             window: within the grid.
-            read: of the image: window -> (bands, height, width).
+            read: of the image: window -> (bands, height, width); a masked array for an image with
+                a mask, see `nodata`.
 
         Returns:
             (bands, height, width) in the image's type, and (height, width): 255 where it is valid,

@@ -6,6 +6,7 @@ back the ramp. Places are shifted beforehand by just as much, so that here it do
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import cv2
@@ -173,7 +174,9 @@ class Sampler(NamedTuple):
         values = _remap(picture.values, maps, self.interpolation)
         if picture.weights is None:
             return values, np.ones(maps.shape[1:], dtype=np.bool_)
-        known = _remap(picture.weights, maps, "nearest")[..., 0] >= 0.5
+        # Rounded here: OpenCV takes the even one of two, so another one in another window.
+        nearest = np.floor(maps + np.float32(0.5))
+        known = _remap(picture.weights, nearest, "nearest")[..., 0] >= 0.5
         if self.interpolation == "nearest":
             return values, known
         # As many bands of the same type: OpenCV does not round places alike for all.
@@ -181,7 +184,7 @@ class Sampler(NamedTuple):
         share = _remap(weights.astype(picture.values.dtype), maps, "linear")
         weighted = _remap(picture.values * weights, maps, "linear")
         full = cv2.erode((picture.weights >= 1.0).astype(np.uint8), np.ones((5, 5), np.uint8))
-        within = _remap(full[..., None], maps, "nearest") > 0
+        within = _remap(full[..., None], nearest, "nearest") > 0
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(within, values, weighted / share), known
 
@@ -210,18 +213,43 @@ class _Targets(NamedTuple):
 
 def _remap(picture: Pixels, maps: Singles, interpolation: Interpolation) -> Pixels:
     """(rows, cols, bands) of a picture (height, width, bands) at places (2, rows, cols)."""
+    if picture.dtype == np.float64 and interpolation == "linear":
+        return _blended(picture, maps)
     if picture.dtype == np.float64 and interpolation == "cubic":
         # OpenCV 5.0 gets doubles wrong where the cubic kernel reaches over the border.
         picture = np.pad(picture, ((_REACH, _REACH), (_REACH, _REACH), (0, 0)), mode="edge")
         maps = maps + np.float32(_REACH)
     parts = [
         cv2.remap(
-            packed(picture[..., band : band + CHANNELS]),
+            packed(picture[..., bands]),
             maps[0],
             maps[1],
             _FLAGS[interpolation],
             borderMode=cv2.BORDER_REPLICATE,
         ).reshape(*maps.shape[1:], -1)
-        for band in range(0, picture.shape[-1], CHANNELS)
+        for bands in _groups(picture.shape[-1])
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def _groups(bands: int) -> Iterator[slice]:
+    """Bands that go together; not two, for which OpenCV places pixels to 1/32 only."""
+    whole = bands - bands % CHANNELS
+    yield from (slice(start, start + CHANNELS) for start in range(0, whole, CHANNELS))
+    step = 1 if bands - whole == 2 else CHANNELS
+    yield from (slice(start, min(start + step, bands)) for start in range(whole, bands, step))
+
+
+def _blended(picture: Pixels, maps: Singles) -> Pixels:
+    """Linear `_remap` of doubles, which OpenCV places to 1/32 pixel only."""
+    cols, rows = np.floor(maps).astype(np.intp)
+    right, down = (maps - np.stack([cols, rows])).astype(np.float64)[..., None]
+    height, width = picture.shape[:2]
+    (left, next_col), (top, next_row) = (
+        (np.clip(first, 0, last), np.clip(first + 1, 0, last))
+        for first, last in ((cols, width - 1), (rows, height - 1))
+    )
+    above = picture[top, left] * (1.0 - right) + picture[top, next_col] * right
+    below = picture[next_row, left] * (1.0 - right) + picture[next_row, next_col] * right
+    blended: Pixels = above * (1.0 - down) + below * down
+    return blended

@@ -44,6 +44,7 @@ class RasterImage:
     crs           of `transform` or `gcps`, None when it is not said or is local
     transform     of outer-corner pixels, None when the file has none
     gcps          (4, N) ground control points: col and row from the outer corner, x and y
+    gcp_heights   (N,) of those; 0 where the file says nothing
     rpc           GDAL's "RPC" metadata, empty when there is none; from a file beside it, too
     """
 
@@ -64,6 +65,7 @@ class RasterImage:
         self.tags: Mapping[str, str] = dataset.tags()
         points, gcp_crs = dataset.gcps
         self.gcps = np.array([(p.col, p.row, p.x, p.y) for p in points], dtype=np.float64).T
+        self.gcp_heights = np.array([p.z or 0.0 for p in points], dtype=np.float64)
         self.rpc: Mapping[str, str] = dataset.tags(ns="RPC")
         self.crs = _crs(gcp_crs if points else dataset.crs)
         # GDAL has no word for "none": a file without a transform says that of its own pixels.
@@ -125,6 +127,32 @@ class RasterImage:
             return mask
 
         return self._read(window, read)
+
+    def reduced(self, factor: float) -> RasterImage | None:
+        """The coarsest overview whose pixels are at most `factor` times as large, open.
+
+        None where there is none. The caller closes it.
+
+        Raises:
+            SourceError: it cannot be opened.
+        """
+        import rasterio
+
+        factors = self._dataset.overviews(1)
+        fitting = [level for level, size in enumerate(factors) if size <= factor]
+        if not fitting:
+            return None
+        try:
+            with quiet():
+                return RasterImage(rasterio.open(self.name, overview_level=fitting[-1]))
+        except gdal_errors() as error:
+            raise SourceError(f"{self.path}: its overviews cannot be read: {error}") from error
+
+    def band_tags(self, band: int) -> Mapping[str, str]:
+        """What the header says of one band (from 1), its statistics among it."""
+        with self._lock:
+            tags: Mapping[str, str] = self._dataset.tags(band)
+        return tags
 
     def _read(self, window: Window | None, read: Callable[[Any, Any], T]) -> T:
         place = None if window is None else gdal_window(window, self.size)
