@@ -27,6 +27,9 @@ _FOCAL_PLANE_RESOLUTION = (0xA20E, 0xA20F)
 _SUBJECT_AREA, _SUBJECT_LOCATION = 0x9214, 0xA214
 # Besides MakerNote: DNGPrivateData and PrintImageMatching, which hold makers' data as well.
 PRIVATE = frozenset({MAKER_NOTE, 0xC634, 0xC4A5})
+_DESCRIPTION, _MAKE, _MODEL, _ARTIST, _COPYRIGHT = 0x010E, 0x010F, 0x0110, 0x013B, 0x8298
+_CHANGED, _TAKEN = 0x0132, 0x9003
+_DATE_LETTERS = 19  # "2026:05:04 14:20:04", which TIFF insists on
 _MARK = "attachtrans "
 
 
@@ -63,6 +66,31 @@ def read_exif(data: bytes | None) -> ExifFacts:
     if data is None:
         return ExifFacts()
     return facts_of(Block(data))
+
+
+def told(data: bytes | None) -> dict[str, str]:
+    """What a photo says of itself in words, by the names that GDAL has for it; {} if damaged.
+
+    The date is that of exposure, else that of the file's last change.
+    """
+    try:
+        block = Block(data) if data else empty()
+        main = block.first()
+    except ImageError:
+        return {}
+    taken = block.text(block.child(main, EXIF_IFD), _TAKEN) or block.text(main, _CHANGED)
+    found = {"TIFFTAG_DATETIME": taken if len(taken) == _DATE_LETTERS else ""} | {
+        name: block.text(main, tag)
+        for name, tag in (
+            ("TIFFTAG_IMAGEDESCRIPTION", _DESCRIPTION),
+            ("TIFFTAG_ARTIST", _ARTIST),
+            ("TIFFTAG_COPYRIGHT", _COPYRIGHT),
+            ("EXIF_Make", _MAKE),
+            ("EXIF_Model", _MODEL),
+        )
+    }
+    plain = {n: "".join(filter(str.isprintable, text)).strip() for n, text in found.items()}
+    return {name: text for name, text in plain.items() if text}
 
 
 def facts_of(block: Block) -> ExifFacts:

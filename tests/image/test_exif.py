@@ -4,9 +4,10 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from attachtrans.errors import ImageError
-from attachtrans.image.exif import ExifChange, compact, patch_exif, read_exif
+from attachtrans.image.exif import ExifChange, compact, patch_exif, read_exif, told
 from attachtrans.image.ifd import BYTE, LONG, SHORT, Block, Field
 from attachtrans.types import Size
 from tests.image.make import all_tags, exif_block, opened, plain_thumbnail
@@ -32,6 +33,22 @@ def test_facts(order):
     assert facts.has_gps
     assert facts.heading_deg == pytest.approx(123.45)
     assert facts.marks == ()
+
+
+def test_a_photo_in_words():
+    camera = {"EXIF_Make": "Camera maker of the test", "EXIF_Model": "M1"}
+    assert told(exif_block(">")) == camera
+    exif = Image.Exif()
+    exif[0x010E], exif[0x8298], exif[0x0132] = "a \x07wall\n", " ", "2026:01:01 00:00:00"
+    assert told(exif.tobytes()[6:]) == {
+        "TIFFTAG_IMAGEDESCRIPTION": "a wall",
+        "TIFFTAG_DATETIME": "2026:01:01 00:00:00",
+    }
+    exif.get_ifd(0x8769)[0x9003] = "2026:05:04 14:20:04"
+    assert told(exif.tobytes()[6:])["TIFFTAG_DATETIME"] == "2026:05:04 14:20:04"
+    exif.get_ifd(0x8769)[0x9003] = "yesterday"
+    assert "TIFFTAG_DATETIME" not in told(exif.tobytes()[6:])
+    assert told(None) == told(b"II*") == {}
 
 
 def test_a_nonsensical_orientation_is_upright():

@@ -446,6 +446,7 @@ def test_map_space_rectifies_first(model: Path, tmp_path: Path) -> None:
         assert ortho.bounds.top == pytest.approx(top, abs=1)
         assert (ortho.bounds.right - right, bottom - ortho.bounds.bottom) < (1.1, 1.1)
         assert ortho.colorinterp[-1].name == "alpha"
+        assert "POSE_SOURCE" in ortho.tags()
     assert rows(output, "SELECT GSD_M FROM shots WHERE SRC_FID = 1") == [
         (pytest.approx(100 / (2 * SIZE[0]), rel=2e-2),)
     ]

@@ -20,10 +20,11 @@ from attachtrans.geo.rectify import rectify
 from attachtrans.geo.view import Grid
 from attachtrans.image import Encoded, Photo
 from attachtrans.image.arrays import resized_alpha, stored, turned
+from attachtrans.image.exif import told
 from attachtrans.stores.raster import RasterSpec, RasterWriter
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.place.poser import Poser
-from attachtrans.tool.place.products import Products, colours
+from attachtrans.tool.place.products import Products, colours, full_value, tags
 from attachtrans.tool.place.viewer import Seen, Viewer
 from attachtrans.types import Item, Placement, Size
 
@@ -110,7 +111,7 @@ class PhotoSight:
             )
         except GeorefError as error:
             return replace(self, problem=str(error))
-        visible = _full(array.dtype) if own is None else array[-1]
+        visible = full_value(array.dtype) if own is None else array[-1]
         alpha = np.where(mask, visible, array.dtype.type(0))
         array = array if own is None else array[:-1]
         photo = replace(self.photo, pixels=array, alpha=alpha, orientation=1)
@@ -127,7 +128,7 @@ class PhotoSight:
 
     def encode(self, result: Pixels) -> Encoded | None:
         """See `roles.Sight`: a GeoTIFF where the photo was rectified."""
-        if self.grid is None or self.photo.alpha is None:
+        if self.seen is None or self.grid is None or self.photo.alpha is None:
             return None
         size = Size(result.shape[2], result.shape[1])
         alpha = resized_alpha(self.photo.alpha, size, result.dtype)
@@ -139,6 +140,7 @@ class PhotoSight:
             crs=grid.crs,
             transform=grid.affine,
             colours=colours(len(result)),
+            tags=told(self.photo.metadata.exif) | tags(self.seen),
         )
         with TemporaryDirectory(prefix="attachtrans-") as folder:
             path = Path(folder) / "ortho.tif"
@@ -202,7 +204,3 @@ def attributes(shape: Footprint, seen: Seen) -> dict[str, str | float | int | No
 def multi(shape: Polygon | MultiPolygon) -> MultiPolygon:
     """A polygon as a multipolygon, which a layer of either holds."""
     return shape if isinstance(shape, MultiPolygon) else MultiPolygon([shape])
-
-
-def _full(dtype: np.dtype[Any]) -> Any:
-    return dtype.type(np.iinfo(dtype).max if dtype.kind in "ui" else 1.0)

@@ -33,6 +33,8 @@ Pixels = NDArray[Any]
 
 _MOST_PX = 1 << 32
 """Of one photo's ortho: 16 GB before it is compressed."""
+_FEWEST_PX = 2
+"""Along the longer side: then metres were taken for degrees."""
 _DRAWN_WHOLE_PX = 1 << 24
 """Up to here viewers are as quick without overviews, which take a third more time and space."""
 
@@ -82,6 +84,12 @@ class Products:
             grid = ortho_grid(seen.view, crs=crs, resolution=self.placing.resolution)
         except ArgumentError as error:  # the resolution, for a photo that sees very far
             raise GeorefError(f"{seen.pose.name or 'the photo'}: {error}") from error
+        if self.placing.resolution is not None and max(grid.size) <= _FEWEST_PX:
+            raise GeorefError(
+                f"{seen.pose.name or 'the photo'}: a --resolution of {self.placing.resolution:g} "
+                f"leaves {grid.size.width} x {grid.size.height} pixels of it: it is in units of "
+                f"{grid.crs.name} ({grid.crs.axis_info[0].unit_name})"
+            )
         if grid.size.width * grid.size.height > _MOST_PX:
             raise GeorefError(
                 f"{seen.pose.name or 'the photo'}: its ortho would have {grid.size.width} x "
@@ -124,7 +132,7 @@ class Products:
             bands=len(pixels),
             dtype=pixels.dtype,
             rpc=fit.rpc.to_tags(),
-            tags=_tags(seen),
+            tags=tags(seen),
         )
         with RasterWriter(path, spec) as writer:
             writer.write(np.ascontiguousarray(pixels))
@@ -143,7 +151,7 @@ class Products:
             crs=grid.crs,
             transform=grid.affine,
             colours=colours(len(pixels)),
-            tags=_tags(seen),
+            tags=tags(seen),
         )
 
         def read(window: Window) -> Pixels:
@@ -253,7 +261,8 @@ def colours(bands: int) -> tuple[str, ...]:
     return (*shown, "alpha")
 
 
-def _tags(seen: Seen) -> dict[str, str]:
+def tags(seen: Seen) -> dict[str, str]:
+    """What a GeoTIFF of a photo says of its place."""
     return {
         "TIFFTAG_SOFTWARE": f"attachtrans {__version__}",
         "POSE_SOURCE": seen.pose.source,

@@ -88,6 +88,8 @@ def test_map_space_feeds_the_net_with_an_ortho(survey, tmp_path):
         assert (file.crs.to_epsg(), file.res, file.count) == (32633, (0.5, 0.5), 4)
         assert file.bounds.left == sight.grid.affine.c
         alpha = file.read(4)
+        assert file.tags()["POSE_SOURCE"] == sight.seen.pose.source
+        assert file.tags()["GROUND_SOURCE"] == sight.seen.ground
     assert np.array_equal(alpha[::2, ::2] > 127, sight.photo.alpha > 0)
     _, (large,) = sights(open_folder(photos), placing, map_space=True, max_pixels=100)
     assert "--max-pixels 100" in large.problem

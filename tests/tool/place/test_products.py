@@ -231,3 +231,9 @@ def test_colours():
     assert colours(4) == ("undefined",) * 4 + ("alpha",)
     assert full_value(np.dtype("uint16")) == 65535
     assert full_value(np.dtype("float32")) == 1.0
+
+
+def test_a_resolution_in_the_wrong_unit_is_refused(tmp_path):
+    degrees = Products(placing=Placing(ortho=tmp_path, resolution=0.5), crs=CRS.from_epsg(4326))
+    with pytest.raises(GeorefError, match=r"0\.5 leaves \d x \d pixels.*WGS 84 \(degree\)"):
+        degrees.grid(seen())
