@@ -69,7 +69,8 @@ def info(
 ) -> None:
     """Say what FILE holds: photos (where, which layout and why, whose poses), or a model.
 
-    FILE is a GeoPackage, a folder of photos, one photo, or a model.
+    FILE is a GeoPackage or another vector file (shapefile, GeoJSON, FlatGeobuf, GeoParquet), a
+    folder of photos, one photo, or a model.
     """
     if _is_model(file):
         print_model(file, arguments, trust_code=trust_code, as_json=as_json)
@@ -78,15 +79,15 @@ def info(
         raise ArgumentError(f"-a belongs to a model, and {file} is none.")
     placing = placing_of(options)
     patterns = options.pop("patterns")
-    if Path(file).suffix.lower() == ".gpkg":
-        _print_geopackage(Path(file), options, placing, quick=quick, as_json=as_json)
+    if _has_features(Path(file)):
+        _print_feature_class(Path(file), options, placing, quick=quick, as_json=as_json)
     else:
         from attachtrans.tool.sources import Choice
 
         _print_files(Path(file), Choice(**options, patterns=patterns), placing, as_json=as_json)
 
 
-def _print_geopackage(
+def _print_feature_class(
     path: Path, options: dict[str, Any], placing: Placing, *, quick: bool, as_json: bool
 ) -> None:
     from attachtrans.describe import inventory_lines, pose_summary_lines
@@ -94,11 +95,13 @@ def _print_geopackage(
     from attachtrans.stores.inventory import inventory
     from attachtrans.stores.photos import open_photos
     from attachtrans.tool.poses import PoseSummary, pose_facts
+    from attachtrans.tool.sources import readable
 
-    findings = inspect(path, **options)
-    found, summary = inventory(path, findings, deep=not quick), PoseSummary()
+    source = readable(path)
+    findings = inspect(source, **options)
+    found, summary = inventory(source, findings, deep=not quick), PoseSummary()
     if not quick and findings.tables:
-        with closing(open_photos(path, findings.tables)) as photos:
+        with closing(open_photos(source, findings.tables)) as photos:
             for _ in pose_facts(photos, placing, summary):
                 pass
     if as_json:
@@ -130,6 +133,12 @@ def _print_files(path: Path, choice: Choice, placing: Placing, *, as_json: bool)
             click.echo(line)
     for line in pose_summary_lines(summary):
         click.echo(line)
+
+
+def _has_features(path: Path) -> bool:
+    from attachtrans.tool.sources import is_feature_class
+
+    return path.suffix.lower() == ".gpkg" or is_feature_class(path)
 
 
 def _is_model(file: str) -> bool:

@@ -1,4 +1,4 @@
-"""Detection: which tables and columns of a GeoPackage hold photos, and why."""
+"""Detection: which tables and columns of a GeoPackage or vector file hold photos, and why."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from attachtrans.stores.layouts.base import (
     Wish,
 )
 from attachtrans.stores.layouts.qgis import read_hints
+from attachtrans.stores.vectortable import VectorTable, paths_of
 
 _UPDATES = re.compile(r"(?:(?!\bBEGIN\b).)*\bUPDATE\b", re.IGNORECASE | re.DOTALL)
 _USUAL = re.compile(r"rtree_|gpkg_|fgti_|fgtu_|fgtd_|trigger_(insert|delete)_feature_count_")
@@ -27,7 +28,7 @@ _CONTENT_LAYOUTS = frozenset({LayoutName.ATTACH, LayoutName.MEDIA})
 
 
 def detect(
-    path: Path,
+    source: Path | VectorTable,
     *,
     layout: str | None = None,
     layer: str | None = None,
@@ -50,8 +51,9 @@ def detect(
     SourceError when the file cannot be read.
     """
     findings = inspect(
-        path, layout=layout, layer=layer, photo_column=photo_column, base=base, remap=remap
+        source, layout=layout, layer=layer, photo_column=photo_column, base=base, remap=remap
     )
+    path, _ = paths_of(source)
     if findings.refused:
         reasons = "\n".join(refusal.reason for refusal in findings.refused)
         message = f"{path}: {reasons}"
@@ -65,7 +67,7 @@ def detect(
 
 
 def inspect(
-    path: Path,
+    source: Path | VectorTable,
     *,
     layout: str | None = None,
     layer: str | None = None,
@@ -81,7 +83,8 @@ def inspect(
         message = f"--base {base}: there is no such folder"
         raise ArgumentError(message)
     wish = Wish(layer=layer, photo_column=photo_column, base=base, remap=tuple(remap))
-    with reading(path) as connection:
+    path, database = paths_of(source)
+    with reading(database) as connection:
         schema = read_schema(connection, path)
         _check_names(schema, wish)
         inspection = Inspection(
@@ -97,6 +100,8 @@ def inspect(
             findings += one.find(inspection, _taken(findings))
         findings = replace(findings, tables=tuple(_warned(connection, t) for t in findings.tables))
         findings = _without_views(connection, findings, wish)
+    if isinstance(source, VectorTable):
+        findings = replace(findings, tables=tuple(source.guarded(findings.tables)))
     return _narrowed(findings, schema, layout, wish)
 
 

@@ -93,9 +93,9 @@ class FeatureClassSink:
         fids = _features_by_layer(photos)
         names = target_names(list(fids), output.layer)
         refuse_own_layer(source, output, names)
-        with reading(source) as connection, ExitStack() as stack:
+        with reading(photos.database) as connection, ExitStack() as stack:
             schema = read_schema(connection, source)
-            self._extras = extra_columns(source, schema, photos.tables, output.layout)
+            self._extras = extra_columns(photos.database, schema, photos.tables, output.layout)
             stack.callback(self._extras.close)
             slots = photo_fields(output.layout, most_photos(photos))
             plans = [
@@ -108,7 +108,7 @@ class FeatureClassSink:
             self._index = FeatureIndex(self._out)
             self._prepare(connection, plans, len(slots) // 3, footprints)
             for layer, target in self._targets.items():
-                carrier = Carrier(source, self._out, target.plan, self._origin)
+                carrier = Carrier(photos.database, self._out, target.plan, self._origin)
                 self._added["features"] += carrier.carry(fids[layer], self._index)
                 describe(self._out, target.plan, self._origin, provenance)
             for rows in self._footprints.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -48,13 +48,13 @@ class FolderFile:
 class FolderPhotos:
     """A `PhotoSource` over image files; made by `open_folder`.
 
-    path    of the folder, or of the one photo
+    path    of the folder, or of the one photo; so is `database`, which it has none of
     folder  that keys are relative to
     tables  one, that stands for the folder where photos are overwritten
     """
 
     def __init__(self, path: Path, folder: Path, files: Sequence[FolderFile]) -> None:
-        self.path, self.folder = path, folder
+        self.path, self.database, self.folder = path, path, folder
         self.tables: tuple[PhotoTable, ...] = (_as_table(folder),)
         self._files = {file.key: file for file in files}
 
@@ -112,6 +112,7 @@ def open_folder(
     recursive: bool = True,
     limit: int | None = None,
     leave_out: Sequence[Path] = (),
+    others: Collection[Path] = (),
 ) -> FolderPhotos:
     """List the photos of a folder, or take one photo; nothing but the files' beginnings is read.
 
@@ -127,6 +128,7 @@ def open_folder(
         recursive: look into folders in it.
         limit: the first so many photos.
         leave_out: folders that are not looked into.
+        others: files that are not taken for photos, though they are pictures.
 
     Raises:
         ArgumentError: limit below 1.
@@ -142,8 +144,8 @@ def open_folder(
         return FolderPhotos(root, root.parent, listed)
     if not root.is_dir():
         raise SourceError(f"{root}: there is no such file or folder")
-    skipped = {os.path.realpath(folder) for folder in leave_out}
-    files = _listed(root, _walk(root, skipped, recursive=recursive), tuple(patterns))
+    paths = files_below(root, leave_out, recursive=recursive)
+    files = [file for file in _listed(root, paths, patterns) if file.path not in others]
     if not files:
         asked = f" that match {' or '.join(patterns)}" if patterns else ""
         deeper = "" if recursive else " (folders in it were not looked into)"
@@ -151,8 +153,17 @@ def open_folder(
     return FolderPhotos(root, root, files[:limit])
 
 
-def _walk(root: Path, skipped: set[str], *, recursive: bool) -> Iterator[Path]:
-    """The files that may be photos, by their names; sorted by their paths below the root."""
+def files_below(
+    root: Path, leave_out: Sequence[Path] = (), *, recursive: bool = True
+) -> Iterator[Path]:
+    """The files that may be pictures, by their names; sorted by their paths below the root.
+
+    See `open_folder` for what is left out.
+
+    Raises:
+        SourceError: the folder cannot be read.
+    """
+    skipped = {os.path.realpath(folder) for folder in leave_out}
 
     def refuse(error: OSError) -> None:
         if error.filename == os.fspath(root):
@@ -192,9 +203,9 @@ def _listed(
     real_root = Path(os.path.realpath(root))
     found: dict[object, FolderFile] = {}
     for path in paths:
-        key = _key(path.relative_to(root))
+        key = key_of(path.relative_to(root))
         real = Path(os.path.realpath(path))
-        problem = _problem(real, real_root)
+        problem = link_problem(real, real_root)
         if problem is not None:
             if promises_image(path.suffix):
                 found[key] = FolderFile(key=key, path=path, files=(), nbytes=None, problem=problem)
@@ -212,11 +223,11 @@ def _listed(
     return [
         replace(file, crowded=stems[_stem(file.key)] > 1)
         for file in found.values()
-        if _matches(file.key, patterns)
+        if matches(file.key, patterns)
     ]
 
 
-def _problem(real: Path, real_root: Path) -> str | None:
+def link_problem(real: Path, real_root: Path) -> str | None:
     """Why a link is not followed."""
     if not real.is_relative_to(real_root):
         return f"is a link that leads out of its folder, to {real}; it is not followed"
@@ -233,7 +244,8 @@ def _is_photo(path: Path) -> bool:
     return is_image or promises_image(path.suffix)
 
 
-def _matches(key: str, patterns: Sequence[str]) -> bool:
+def matches(key: str, patterns: Sequence[str]) -> bool:
+    """Whether a path below the folder, or its name, fits one of the patterns; no patterns: yes."""
     folded, name = key.casefold(), PurePosixPath(key).name.casefold()
     return not patterns or any(
         fnmatchcase(folded, pattern.casefold()) or fnmatchcase(name, pattern.casefold())
@@ -246,8 +258,8 @@ def _stem(key: str) -> str:
     return PurePosixPath(key).with_suffix("").as_posix().casefold()
 
 
-def _key(path: Path) -> str:
-    """With "/"; bytes that are no text in the file system's code are escaped."""
+def key_of(path: Path) -> str:
+    """A path with "/"; bytes that are no text in the file system's code are escaped."""
     return path.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -13,6 +13,7 @@ from attachtrans.image import Probe, probe
 from attachtrans.stores.geopackage import Table, quote, read_schema, reading
 from attachtrans.stores.layouts.base import Findings, LayoutName, PhotoTable, Refusal
 from attachtrans.stores.photos import Photos, open_photos
+from attachtrans.stores.vectortable import VectorTable, paths_of
 from attachtrans.types import FeatureRef, Item, Size
 
 _DEEP_HEAD = 256 << 10
@@ -80,7 +81,7 @@ class PlaceFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """All that is found in one GeoPackage. attachments counts what several places share once."""
+    """All that is found in one file. attachments counts what several places share once."""
 
     path: Path
     layers: tuple[LayerFacts, ...]
@@ -95,21 +96,22 @@ class Inventory:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
-def inventory(path: Path, findings: Findings, *, deep: bool = True) -> Inventory:
+def inventory(source: Path | VectorTable, findings: Findings, *, deep: bool = True) -> Inventory:
     """Count and look into the photos of what `catalog.inspect` has found.
 
     deep: read the headers of all photos (up to 256 KiB each) for sizes, GPS and what is skipped;
     else only enough to tell what they are. Nothing is decoded. Raises SourceError.
     """
-    with reading(path) as connection:
+    path, database = paths_of(source)
+    with reading(database) as connection:
         schema = read_schema(connection, path)
         layers = tuple(_layer_facts(connection, table) for table in schema.tables if table.columns)
         empty = [_empty_rows(connection, table) for table in findings.tables]
     places = tuple(
-        _place_facts(path, table, nothing, deep=deep)
+        _place_facts(source, table, nothing, deep=deep)
         for table, nothing in zip(findings.tables, empty, strict=True)
     )
-    total = open_photos(path, findings.tables)
+    total = open_photos(source, findings.tables)
     total.close()
     return Inventory(
         path=path,
@@ -153,7 +155,9 @@ def _empty_rows(connection: sqlite3.Connection, table: PhotoTable) -> int:
     return int(count)
 
 
-def _place_facts(path: Path, table: PhotoTable, empty: int, *, deep: bool) -> PlaceFacts:
+def _place_facts(
+    source: Path | VectorTable, table: PhotoTable, empty: int, *, deep: bool
+) -> PlaceFacts:
     facts = PlaceFacts(
         layout=table.layout,
         table=table.table,
@@ -165,7 +169,7 @@ def _place_facts(path: Path, table: PhotoTable, empty: int, *, deep: bool) -> Pl
         warnings=table.warnings,
         empty=empty,
     )
-    photos = open_photos(path, [table])
+    photos = open_photos(source, [table])
     try:
         used: set[FeatureRef] = set()
         for item in photos:

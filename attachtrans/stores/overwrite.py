@@ -14,18 +14,25 @@ from pathlib import Path
 from attachtrans.errors import SinkError
 from attachtrans.journal import Entry, Journal
 from attachtrans.stores.backup import (
-    BlobBackup,
     FileBackup,
     backup_folder,
     backup_path,
     remove_backup,
 )
 from attachtrans.stores.base import Objection
+from attachtrans.stores.contentwriters import (
+    ContentBackup,
+    ContentWriter,
+    bytes_to_keep,
+    make_backup,
+    open_backup,
+    open_writer,
+)
 from attachtrans.stores.durable import require_room
 from attachtrans.stores.layouts.base import LayoutName
 from attachtrans.stores.photos import Place, PlacedPhotos
 from attachtrans.stores.pixelcolumns import kept_note, layer_pixel_columns
-from attachtrans.stores.replace import BlobWriter, FileWriter
+from attachtrans.stores.replace import FileWriter
 from attachtrans.types import Draft, Item
 
 
@@ -88,14 +95,14 @@ class OverwriteSink:
             )
             raise SinkError(message)
         self._check_room()
-        self._pixels = layer_pixel_columns(photos.path, photos.tables)
+        self._pixels = layer_pixel_columns(photos.database, photos.tables)
         self._resized = False
         self._files = FileWriter()
         self._file_backup = FileBackup(self._originals) if safety.backup else None
-        self._blobs: BlobWriter | None = None
-        self._blob_backup: BlobBackup | None = None
+        self._blobs: ContentWriter | None = None
+        self._blob_backup: ContentBackup | None = None
         if self._copy is not None:
-            self._blobs = BlobWriter(photos.path, secure=safety.secure)
+            self._blobs = open_writer(photos.path, secure=safety.secure)
         self._progress = progress
 
     def _check_room(self) -> None:
@@ -103,7 +110,7 @@ class OverwriteSink:
         largest = max((item.nbytes or 0 for item in self._photos), default=0)
         require_room(path.parent, 2 * largest, f"to overwrite photos in {path.name}")
         if self._safety.backup and self._copy is not None and not self._copy.exists():
-            require_room(self._copy.parent, path.stat().st_size, f"for the backup {self._copy}")
+            require_room(self._copy.parent, bytes_to_keep(path), f"for the backup {self._copy}")
 
     def holds(self, item: Item, digest: str) -> bool:
         """See PhotoSink: the journal knows this content as a result of this job."""
@@ -162,13 +169,14 @@ class OverwriteSink:
                 place, draft.item.key, draft.digest_in, lambda: blobs.value(place)
             )
 
-    def _opened_backup(self, copy: Path) -> BlobBackup:
-        """The backup of the GeoPackage; made when the first photo is about to be replaced."""
+    def _opened_backup(self, copy: Path) -> ContentBackup:
+        """The backup of the database; made when the first photo is about to be replaced."""
         if self._blob_backup is None:
+            path, later = self._photos.path, self._originals
             self._blob_backup = (
-                BlobBackup(copy)
+                open_backup(path, copy, later)
                 if copy.exists()
-                else BlobBackup.make(self._photos.path, copy, self._progress)
+                else make_backup(path, copy, later, self._progress)
             )
         return self._blob_backup
 
@@ -237,8 +245,12 @@ def restore_originals(photos: PlacedPhotos, journal: Journal, safety: Safety) ->
         raise SinkError(message)
     files, kept_files = FileWriter(), FileBackup(originals)
     has_copy = copy_path is not None and copy_path.exists()
-    blobs = BlobWriter(photos.path, secure=False) if has_copy else None
-    kept_blobs = BlobBackup(copy_path) if copy_path is not None and has_copy else None
+    blobs = open_writer(photos.path, secure=False) if has_copy else None
+    kept_blobs = (
+        open_backup(photos.path, copy_path, originals)
+        if copy_path is not None and has_copy
+        else None
+    )
     restored = []
     try:
         for item in photos:

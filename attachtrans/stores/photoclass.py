@@ -81,11 +81,10 @@ class PhotoClassSink:
     ) -> None:
         """Make or check the output classes.
 
-        source: the GeoPackage or the folder of `photos`. Raises ArgumentError for names that
-        cannot be, SchemaError when an existing class does not fit, BusyError, SinkError, and
+        source: the file or the folder of `photos`. Raises ArgumentError for names that cannot be,
+        SchemaError when an existing class does not fit, BusyError, SinkError, and
         SourceError when the source cannot be read.
         """
-        self._path = source
         self._photos = photos
         self._output = output
         self._origin = Origin(file=source_name(source, output.path), model=provenance.fingerprint)
@@ -103,9 +102,9 @@ class PhotoClassSink:
             self._out = OutFile(output.path)
             stack.callback(self._out.close)
             if isinstance(photos, Photos):
-                self._source = connect(source)
+                self._source = connect(photos.database)
                 self._source.text_factory = raw_text
-                self._prepare_layers(source, photos, names)
+                self._prepare_layers(photos, names)
             else:
                 for layer, name in names.items():
                     self._prepare(self._bare(name, layer), ())
@@ -123,12 +122,14 @@ class PhotoClassSink:
         extra = (*self._slots, PLACING_FIELD)
         return photo_class(name, self._footprints.crs_of(layer), layer=layer, extra=extra)
 
-    def _prepare_layers(self, source: Path, photos: Photos, names: dict[str, str]) -> None:
+    def _prepare_layers(self, photos: Photos, names: dict[str, str]) -> None:
         """A class per layer; those that are there first, so that a misfit makes nothing."""
-        connection = connect(source)
+        connection = connect(photos.database)
         try:
-            schema = read_schema(connection, source)
-            self._extras = extra_columns(source, schema, photos.tables, self._output.layout)
+            schema = read_schema(connection, photos.path)
+            self._extras = extra_columns(
+                photos.database, schema, photos.tables, self._output.layout
+            )
             there = self._out.schema()
             for layer, name in sorted(names.items(), key=lambda pair: there.table(pair[1]) is None):
                 table = schema.table(layer)
@@ -158,8 +159,8 @@ class PhotoClassSink:
         plan = fitted(self._out.connection, self._out.schema().table(plan.table.name), plan)
         prepared, store = prepare(self._out, source if plan.layer_key else None, plan, furnish)
         carrier = None
-        if plan.layer_key:
-            carrier = Carrier(self._path, self._out, prepared, self._origin)
+        if plan.layer_key and isinstance(self._photos, Photos):
+            carrier = Carrier(self._photos.database, self._out, prepared, self._origin)
         self._targets[plan.layer] = _Target(
             rows=PhotoFeatures(prepared, self._origin, self._footprints.placing),
             store=store,

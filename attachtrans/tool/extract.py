@@ -20,11 +20,11 @@ from attachtrans.stores.attributes import Feature, FeatureReader
 from attachtrans.stores.catalog import detect
 from attachtrans.stores.durable import digest_of_file, replace_file
 from attachtrans.stores.filenames import UniqueNames, ending_for, safe_stem, split_name
-from attachtrans.stores.layouts.base import PhotoTable
 from attachtrans.stores.photos import Photos, open_photos
 from attachtrans.stores.selection import Selection
 from attachtrans.stores.srs import Srs
 from attachtrans.tool.photo_index import STEM, IndexEntry, IndexKind, index_path, render_index
+from attachtrans.tool.sources import readable
 from attachtrans.types import FeatureRef, Item
 
 PathLike = str | os.PathLike[str]
@@ -177,7 +177,7 @@ class Extraction:
         """Run; raises SinkError when nothing more can be written."""
         with ExitStack() as stack:
             stack.callback(self.photos.close)
-            reader = FeatureReader(self.source, self.photos.tables)
+            reader = FeatureReader(self.photos.database, self.photos.tables)
             stack.callback(reader.close)
             if self.index is not None:
                 self._names.take(STEM)
@@ -315,7 +315,7 @@ def plan_extraction(  # noqa: PLR0913 - the tool's face: every option by name
     only_images: bool = False,
     dry_run: bool = False,
 ) -> Extraction:
-    """Prepare the extraction of a GeoPackage's attachments: check everything, write nothing.
+    """Prepare the extraction of a feature class's attachments: check everything, write nothing.
 
     Every attachment, image or not, becomes one file in `folder`, byte for byte as stored; a photo
     that several features share becomes one file. Files are named after the attachment (made safe
@@ -335,20 +335,22 @@ def plan_extraction(  # noqa: PLR0913 - the tool's face: every option by name
     path, target = Path(source), Path(folder)
     if target.exists() and not target.is_dir():
         raise ArgumentError(f"--output {target} is a file; name a folder")
+    readable_source = readable(path)
     tables = detect(
-        path,
+        readable_source,
         layout=layout,
         layer=layer,
         photo_column=photo_column,
         base=None if base is None else Path(base),
         remap=tuple(remap),
     )
+    photos = open_photos(readable_source, tables, Selection(where=where, bbox=bbox, limit=limit))
     return Extraction(
         source=path,
         folder=target,
         index=index_path(target, index),
-        photos=open_photos(path, tables, Selection(where=where, bbox=bbox, limit=limit)),
-        template=None if name_by is None else _template(name_by, path, tables),
+        photos=photos,
+        template=None if name_by is None else _template(name_by, photos),
         index_kind=index,
         only_images=only_images,
         dry_run=dry_run,
@@ -356,9 +358,9 @@ def plan_extraction(  # noqa: PLR0913 - the tool's face: every option by name
     )
 
 
-def _template(text: str, path: Path, tables: Sequence[PhotoTable]) -> NameTemplate:
+def _template(text: str, photos: Photos) -> NameTemplate:
     template = NameTemplate(text=text)
-    reader = FeatureReader(path, tables)
+    reader = FeatureReader(photos.database, photos.tables)
     try:
         template.check({name: reader.columns(name) for name in reader.layers})
     finally:

@@ -17,7 +17,6 @@ from pyproj import CRS
 from attachtrans.errors import (
     ArgumentError,
     GeorefError,
-    LayoutError,
     SchemaError,
     SinkError,
     SourceError,
@@ -40,7 +39,7 @@ from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.placer import attributes, shown
 from attachtrans.tool.place.poser import Poser, common_lens, read_pose_table
 from attachtrans.tool.place.viewer import Viewer
-from attachtrans.tool.sources import Choice, is_geopackage, open_source
+from attachtrans.tool.sources import Choice, is_feature_class, is_geopackage, open_source
 from attachtrans.types import Item, Size
 
 PathLike = str | os.PathLike[str]
@@ -334,14 +333,15 @@ def _photos_or_poses(
     ending = path.suffix.lower()
     if ending not in _TABLES or (path.is_dir() and ending != ".gdb"):
         return open_source(path, choice)[0], None
-    if is_geopackage(path):
+    if is_feature_class(path):
         try:
             return open_source(path, choice)[0], None
-        except LayoutError as without_photos:
+        except SourceError as without_photos:
             try:
                 return None, _rows_of(path, choice, placing)
-            except SourceError:
-                raise without_photos from None
+            except SourceError as without_poses:
+                likely = without_photos if is_geopackage(path) else without_poses
+                raise likely from None
     return None, _rows_of(path, choice, placing)
 
 

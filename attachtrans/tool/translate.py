@@ -32,7 +32,7 @@ from attachtrans.tool.choices import (
 from attachtrans.tool.functions import settle
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.sinks import Job
-from attachtrans.tool.sources import Choice, is_geopackage, open_source
+from attachtrans.tool.sources import Choice, is_feature_class, is_geopackage, open_source
 from attachtrans.tool.translation import Progress, Quiet, Translation
 
 PathLike = str | os.PathLike[str]
@@ -190,6 +190,8 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         ),
         (target.path, target.layer) if isinstance(target, OutputClass) else None,
     )
+    if vacuum and not is_geopackage(path):
+        raise ArgumentError(f"--vacuum makes a GeoPackage smaller, and {path} is none")
     job = Job(source=path, photos=photos, model=choice, writing=writing)
     job.check()
     return Translation(
@@ -208,7 +210,7 @@ def _geometry(geometry: str | None, source: Path, target: OutputClass | Path | N
             raise ArgumentError(message)
         return "source"
     if geometry is None:
-        return "source" if is_geopackage(source) else "footprint"
+        return "source" if is_feature_class(source) else "footprint"
     for known in GEOMETRIES:
         if geometry == known:
             return known

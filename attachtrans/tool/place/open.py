@@ -84,7 +84,7 @@ def footprinting(job: Job) -> Footprinting:
         result = footprints_name(name) if writing.geometry == "both" else name
         crs = _class_crs(output.path, result)
         if crs is None and layer:
-            crs = layer_crs(job.source, layer)
+            crs = layer_crs(job.photos.database, layer)
         if crs is not None:
             found[layer] = crs
     return Footprinting(crs=_WGS84, layers=found, placing=mark)
@@ -109,7 +109,7 @@ def source_crs(photos: PhotoSource | None) -> CRS | None:
     if not isinstance(photos, Photos):
         return None
     layers = dict.fromkeys(layer for table in photos.tables for layer in table.layers)
-    return next((crs for name in layers if (crs := layer_crs(photos.path, name))), None)
+    return next((crs for name in layers if (crs := layer_crs(photos.database, name))), None)
 
 
 def layer_crs(path: Path, layer: str) -> CRS | None:

@@ -77,7 +77,7 @@ class Poser:
             self._table = read_pose_table(placing.poses, placing)
         self._features: FeatureReader | None = None
         if isinstance(photos, Photos):
-            self._features = FeatureReader(photos.path, photos.tables)
+            self._features = FeatureReader(photos.database, photos.tables)
             columns = [c for layer in self._features.layers for c in self._features.columns(layer)]
             check_mapping(placing.columns, columns)
         elif placing.columns and self._table is None:
