@@ -95,6 +95,8 @@ def fit_photo(  # noqa: PLR0913 - the command's face: every option by name
     target = path.with_name(path.name + SUFFIX) if output is None else Path(output)
     if target.exists() and not overwrite and not dry_run:
         raise OutputExistsError(f"{target} is there already: name another file, or --overwrite")
+    if not dry_run and not target.parent.is_dir():
+        raise SinkError(f"{target}: there is no folder {target.parent}; make it first")
     photos = open_folder(path)
     pose, size = _known(photos, wish)
     control = _control(path, read_control_points(Path(points), crs=points_crs, centre=centre))

@@ -88,7 +88,7 @@ def fit_pose(
 
     Raises:
         GeorefError: no lens; heights are missing; too few points, or badly placed ones.
-        CrsError: heights of two datums that PROJ cannot relate.
+        CrsError: points without a place in their CRS; heights of datums that PROJ cannot relate.
         ArgumentError: see `refine_pose`.
     """
     missing = [n for n, z in zip(control.names, control.xyz[2], strict=True) if not np.isfinite(z)]
@@ -102,7 +102,7 @@ def fit_pose(
     frame, camera = _start(pose, size, control, held=_held(parts, prior))
     fit = refine_pose(
         camera,
-        frame.from_source(control.xyz),
+        _placed(control, frame),
         control.pixels - 0.5,
         free=parts,
         sigma_px=sigma_px,
@@ -127,6 +127,19 @@ def fit_pose(
     )
 
 
+def _placed(control: ControlPoints, frame: LocalFrame) -> Floats:
+    """(3, N) in the frame. Raises CrsError for points in another CRS than they are said to be."""
+    places = frame.from_source(control.xyz)
+    lost = np.flatnonzero(~np.isfinite(places).all(axis=0))
+    if lost.size:
+        x, y = control.xyz[:2, lost[0]]
+        raise CrsError(
+            f"control point {control.names[lost[0]]} at ({x:g}, {y:g}) has no place in "
+            f"{control.crs.name}: name the coordinate system that points are in (--gcps-crs)"
+        )
+    return places
+
+
 def _held(parts: tuple[str, ...], prior: Prior | None) -> bool:
     """Whether the pose's own height matters for the result."""
     return Part.POSITION not in parts or (prior is not None and prior.z_m is not None)
@@ -142,7 +155,7 @@ def _start(
         camera = _unturned(pose, size, np.zeros(3))
         if held:
             raise GeorefError(f"{pose.name or 'the photo'} has no position that could be held")
-        return frame, find_pose(camera, frame.from_source(control.xyz), control.pixels - 0.5)
+        return frame, find_pose(camera, _placed(control, frame), control.pixels - 0.5)
     there = transform(horizontal(pose.crs), horizontal(control.crs), _column(pose.xyz[:2]))
     frame = control.frame(there[:, 0])
     z_m = _start_height_m(pose, control, held=held)

@@ -56,7 +56,7 @@ def test_as_json_without_writing(survey, tmp_path):
         (("--gcps", "none.csv"), 2, "does not exist"),
         (("--gcps-crs", "nonsense"), 3, "nonsense"),
         (("--ground", "nan"), 2, "--ground nan"),
-        (("-o", "none/a.json"), 3, "cannot be written"),
+        (("-o", "none/a.json"), 3, "there is no folder none; make it first"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_exit_code(flags, code, words, survey, tmp_path):

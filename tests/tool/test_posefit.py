@@ -190,6 +190,13 @@ def test_few_points_are_said_to_be_few():
     assert "too few points to tell a blunder" in four.notes[0]
 
 
+def test_points_in_another_system_than_they_are_said_to_be():
+    points = control()
+    wrong = ControlPoints(names=points.names, crs="EPSG:4326", xyz=points.xyz, pixels=points.pixels)
+    with pytest.raises(CrsError, match=r"control point 1 at .* no place in WGS 84.*--gcps-crs"):
+        fit_pose(rough(), STORED, wrong)
+
+
 def test_heights_are_needed():
     points = control()
     flat = ControlPoints(

@@ -196,8 +196,8 @@ class _Problem:
         known = 2 * self.count + np.count_nonzero(self.prior_weights)
         if known < unknowns:
             raise GeorefError(
-                f"{self.count} control points determine {known} numbers, and "
-                f"{' and '.join(self.parts)} are {unknowns}: find more points, or let less be free"
+                f"{known} numbers are known (by {self.count} control points), and "
+                f"{' and '.join(self.parts)} have {unknowns}: find more points, or let less be free"
             )
         if {Part.ROTATION, Part.POSITION} <= set(self.parts) and not self.prior_weights.any():
             extent = np.linalg.svd(self.xyz, compute_uv=False)
