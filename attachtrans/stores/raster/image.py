@@ -148,6 +148,13 @@ class RasterImage:
         except gdal_errors() as error:
             raise SourceError(f"{self.path}: its overviews cannot be read: {error}") from error
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether it says which pixels have data: by nodata, a mask or an alpha band."""
+        from rasterio.enums import MaskFlags
+
+        return any(MaskFlags.all_valid not in flags for flags in self._dataset.mask_flag_enums)
+
     def band_tags(self, band: int) -> Mapping[str, str]:
         """What the header says of one band (from 1), its statistics among it."""
         with self._lock:
