@@ -44,6 +44,7 @@ _SMALL = 4_000_000
 _BLOCK = 512
 _FARTHEST_M = 500_000.0
 """Nothing on the ground is seen from further away: from the highest mountain it is 360 km."""
+_OF_PICTURES = frozenset({"red", "green", "blue", "alpha"})
 _UNITS_M = {
     **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0),
     **dict.fromkeys(("ft", "foot", "feet", "international foot"), 0.3048),
@@ -95,7 +96,7 @@ class Dem:
         Raises:
             SourceError: it cannot be opened.
             CrsError: it has no CRS or transform, or `vertical` is no vertical CRS.
-            ArgumentError: it has no such band.
+            ArgumentError: it has no such band, or that is one of a picture.
             GeorefError: its heights are in a unit that is not known.
         """
         image = open_raster(path)
@@ -313,6 +314,11 @@ def _grid(image: RasterImage, band: int) -> DemGrid:
         raise ArgumentError(
             f"{image.path}: there is no band {band} of heights: it has {image.bands} of "
             f"{image.dtype}"
+        )
+    if image.colours[band - 1] in _OF_PICTURES:
+        raise ArgumentError(
+            f"{image.path}: is a picture ({', '.join(image.colours)}) and no elevation model: its "
+            f"band {band} is {image.colours[band - 1]}"
         )
     if image.crs is None or image.transform is None:
         raise CrsError(

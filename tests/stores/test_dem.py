@@ -240,6 +240,13 @@ def test_what_is_no_elevation_model_is_refused(write: Callable[..., Path], tmp_p
         Dem.open(path, band=2)
     with pytest.raises(SourceError, match="cannot be opened"):
         Dem.open(tmp_path / "missing.tif")
+    with rasterio.open(
+        tmp_path / "ortho.tif", "w", width=4, height=4, count=3, dtype="uint8", crs="EPSG:32633",
+        transform=Affine(1, 0, X0, 0, -1, Y0), driver="GTiff",
+    ) as ortho:  # fmt: skip
+        ortho.write(np.zeros((3, 4, 4), "uint8"))
+    with pytest.raises(ArgumentError, match=r"is a picture \(red, green, blue\) and no elevation"):
+        Dem.open(tmp_path / "ortho.tif")
     with pytest.raises(CrsError, match="does not say where it lies"):
         Dem.open(write(np.zeros((9, 9), "float32"), Affine(1, 0, X0, 0, -1, Y0), None))
     with pytest.raises(CrsError, match="no vertical CRS"):

@@ -107,7 +107,8 @@ def optics(carried: Carried) -> Optics | None:
     centre = 0.5 * (width - 1), 0.5 * (height - 1)
     notes: tuple[str, ...] = ("lens looks through the middle",)
     if scale is not None and point is not None:
-        centre, notes = (point[0] * scale[0] - 0.5, point[1] * scale[1] - 0.5), ()
+        centre = point[0] * scale[0] - 0.5, point[1] * scale[1] - 0.5
+        notes = ("principal point from the corner of the sensor: by Pix4D's documents alone",)
     fisheye = carried.xmp.get("Camera:ModelType", "").lower() == "fisheye"
     stored = _fisheye(carried, centre) if fisheye else _perspective(carried, scale, centre)
     upright = None if stored is None else looked_at(stored, carried.orientation)

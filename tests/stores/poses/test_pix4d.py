@@ -97,6 +97,8 @@ def test_a_perspective_camera(form):
     assert lens.centre_px == pytest.approx(centre, abs=1e-3)
     r1, r2, r3, t1, t2 = (float(number) for number in numbers)
     assert lens.distortion == (r1, r2, t1, t2, r3)
+    notes = pix4d.optics(carried(SIZE, xmp=xmp, exif=PLANE)).assumed
+    assert notes == ("principal point from the corner of the sensor: by Pix4D's documents alone",)
 
 
 def test_the_scale_may_come_from_two_focal_lengths():
