@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "roles": VALUES | {"image"},
     "pipeline": VALUES
     | {"flow", "image", "stores.base", "infer", "geo", "journal", "report", "roles"},
+    "windowed": VALUES | {"flow", "stores.raster", "infer", "roles"},
 }
 FOREIGN_NEVER = {
     "geo": {"torch", "rasterio", "fiona", "sqlite3"},

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attachtrans.infer.blend import Fade, ramps
+from attachtrans.infer.excerpts import Stretch
 from attachtrans.infer.ranges import Decoding, Encoding
 from attachtrans.infer.streams import bring
 from attachtrans.infer.tiling import Plan
-from attachtrans.types import Window
+from attachtrans.types import Size, Window
 
 # What stays as it is on its way to the device; other types become float32 before.
 _AS_THEY_ARE = ("uint8", "int16", "float32")
@@ -76,18 +77,37 @@ def _reflected(places: slice, length: int, device: torch.device) -> Tensor:
 class Canvas:
     """One image's result, growing on the device as its tiles come in, in the order of the plan."""
 
-    def __init__(self, plan: Plan, bands: int, encoding: Encoding, device: torch.device) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        bands: int,
+        encoding: Encoding,
+        device: torch.device,
+        stretch: Stretch | None = None,
+    ) -> None:
+        """Begin with nothing, or with what tiles before a stretch (of `plan`) reach into it."""
         self._plan = plan
         self._encoding = encoding
-        self._sheet = _empty(plan, bands, getattr(torch, encoding.dtype.name), device)
+        self._stretch = stretch
+        width, height = plan.out_size
+        if stretch is not None:
+            height = max(height, stretch.rows)
+        dtype = getattr(torch, encoding.dtype.name)
+        finished = height if stretch is None else stretch.rows
+        self._sheet = _empty(Size(width, finished), bands, dtype, device)
         self._scratch = torch.empty(0)
         self._half_up = torch.tensor(encoding.offset + 0.5 * (encoding.limits is not None))
         self._sum = torch.zeros((), dtype=torch.float64, device=device)
         self._blend: Tensor | None = None
         if not plan.exact:
-            self._blend = _empty(plan, bands, torch.float32, device).zero_()
-            self._rows = [Fade.of(ramp, device) for ramp in ramps(plan.rows)]
-            self._columns = [Fade.of(ramp, device) for ramp in ramps(plan.columns)]
+            self._blend = _empty(Size(width, height), bands, torch.float32, device).zero_()
+            down, across = (
+                (ramps(plan.rows), ramps(plan.columns))
+                if stretch is None
+                else (stretch.down, stretch.across)
+            )
+            self._rows = [Fade.of(ramp, device) for ramp in down]
+            self._columns = [Fade.of(ramp, device) for ramp in across]
 
     @property
     def nbytes(self) -> int:
@@ -109,6 +129,7 @@ class Canvas:
             )
             self._write(part, self._sheet[:, place[0], place[1]])
             return
+        self._go_on()
         height, width = down.out_stop - down.out_start, across.out_stop - across.out_start
         place = (slice(down.out_start, down.out_stop), slice(across.out_start, across.out_stop))
         share = self._rows[row].share(self._columns[column])
@@ -118,11 +139,22 @@ class Canvas:
     def finish(self) -> Tensor:
         """The result (bands, height, width) in its data type; every tile must be in."""
         if self._blend is not None:
-            for top in range(0, self._blend.shape[1], _STRIP):
-                rows = slice(top, top + _STRIP)
+            self._go_on()
+            height = self._sheet.shape[1]
+            for top in range(0, height, _STRIP):
+                rows = slice(top, min(top + _STRIP, height))
                 self._write(self._blend[:, rows], self._sheet[:, rows])
+            if self._stretch is not None:
+                self._stretch.carry.rows = self._blend[:, height:].clone()
             self._blend = None
         return self._sheet
+
+    def _go_on(self) -> None:
+        """Take over the rows that the stretch before, finished by now, has carried on."""
+        carry = None if self._stretch is None else self._stretch.carry
+        if carry is not None and carry.rows is not None and self._blend is not None:
+            self._blend[:, : carry.rows.shape[1]] = carry.rows
+            carry.rows = None
 
     @property
     def total(self) -> Tensor:
@@ -168,6 +200,6 @@ def _cast(values: Tensor, place: Tensor) -> None:
         np.copyto(target, source, casting="unsafe")
 
 
-def _empty(plan: Plan, bands: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    width, height = plan.out_size
+def _empty(size: Size, bands: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    width, height = size
     return torch.empty((height, width, bands), dtype=dtype, device=device).permute(2, 0, 1)

@@ -21,20 +21,21 @@ from torch import Tensor
 
 from attachtrans.errors import ArgumentError, InferenceError
 from attachtrans.infer.activations import find_room
-from attachtrans.infer.canvas import Canvas, read_tile, upload
+from attachtrans.infer.canvas import Canvas, upload
 from attachtrans.infer.delivery import Delivery, Translated
 from attachtrans.infer.devices import tiles_per_call
+from attachtrans.infer.excerpts import Excerpt, Stretch
 from attachtrans.infer.faults import failure, out_of_memory
-from attachtrans.infer.jobs import Job, Tile
+from attachtrans.infer.forward import Forward
+from attachtrans.infer.jobs import Job, Queues, Tile
 from attachtrans.infer.lanes import Lanes
 from attachtrans.infer.precision import Caller
 from attachtrans.infer.ranges import decoding, encoding
 from attachtrans.infer.staged import Staged, Staging, require_exact
 from attachtrans.infer.stepwise import Stepwise
-from attachtrans.infer.streams import bring
-from attachtrans.infer.tiling import SEAMS, Plan, Tiling, exact_scale
+from attachtrans.infer.tiling import SEAMS, Plan, Tiling
 from attachtrans.models.translator import StepwiseTranslator, Translator
-from attachtrans.types import Size
+from attachtrans.types import Size, Window
 
 K = TypeVar("K", bound=Hashable)
 
@@ -103,7 +104,8 @@ class Engine(Generic[K]):
         self._steps = translator if isinstance(translator, StepwiseTranslator) else None
         if self._steps is not None and precision == "auto":
             precision = "fp32"
-        self._call = Caller(translator, device, precision)
+        self._caller = Caller(translator, device, precision)
+        self._call = Forward(self._caller, spec, device)
         self._tiling = Tiling(
             tile_size=tile_size, padding=padding, nominal=_NOMINAL.get(device.type, 512)
         )
@@ -112,7 +114,7 @@ class Engine(Generic[K]):
         self._most_pixels = math.inf  # per batch, once memory ran out
         self._report = on_pixels or (lambda _pixels: None)
         self._stop = stop or threading.Event()
-        self._queues: dict[Size, deque[Tile[K]]] = {}
+        self._queues = Queues[K]()
         self._jobs: dict[Job[K], None] = {}
         self._ready: list[Result[K]] = []
         self._on_the_way: deque[tuple[K, Delivery]] = deque()
@@ -122,22 +124,36 @@ class Engine(Generic[K]):
     @property
     def precision(self) -> str:
         """In which the net is computed by now: fp32, bf16 or fp16."""
-        return self._call.precision
+        return self._caller.precision
+
+    def plan(self, size: Size) -> Plan:
+        """How an image of this size is cut by now: with smaller tiles once memory ran out."""
+        return self._tiling.plan(size, self._spec)
 
     @torch.inference_mode()
-    def submit(self, key: K, array: NDArray[Any]) -> list[Result[K]]:
+    def submit(
+        self,
+        key: K,
+        array: NDArray[Any],
+        *,
+        excerpt: Excerpt | None = None,
+        valid: NDArray[Any] | None = None,
+    ) -> list[Result[K]]:
         """Take in one image (bands, height, width) and give what has been finished by now.
 
         The array must not change before its result is out. Results come in any order, each with
-        the key of its image. Raises ArgumentError for an array that is no image.
+        the key of its image. excerpt says which part of a larger image this is; those of a panel
+        come one after the other. valid (height, width) is 0 where the result is of no account:
+        tiles that see nothing else are left out. Raises ArgumentError for an array that is no
+        image.
         """
         if array.ndim != 3 or 0 in array.shape:
             raise ArgumentError(
                 f"an image is an array (bands, height, width) with pixels, not {array.shape}"
             )
         if not self._stop.is_set():
-            self._open(key, array)
-        while (full := self._full()) and len(full) >= self._lanes.count:
+            self._open(key, array, excerpt, valid)
+        while (full := self._queues.full(self._batch)) and len(full) >= self._lanes.count:
             for shape in full[: self._lanes.count]:
                 self._step(shape)
         while self._jobs and self._crowded():
@@ -159,17 +175,26 @@ class Engine(Generic[K]):
         else:
             self._land()
 
-    def _open(self, key: K, array: NDArray[Any]) -> None:
+    def _open(
+        self,
+        key: K,
+        array: NDArray[Any],
+        excerpt: Excerpt | None,
+        valid: NDArray[Any] | None,
+    ) -> None:
         to_net = decoding(array.dtype, self._spec)
+        size = Size(array.shape[2], array.shape[1])
+        own = excerpt.source if excerpt is not None else Window(col=0, row=0, **size._asdict())
+        counts, stretch = own.width * own.height, excerpt.stretch if excerpt is not None else None
         try:
-            plan, staging = self._plan(Size(array.shape[2], array.shape[1]))
+            plan, staging = (stretch.plan, None) if stretch is not None else self._plan(size)
             image = upload(array, self._device)
-            canvas = self._canvas(plan, array.dtype)
+            canvas = self._canvas(plan, array.dtype, stretch)
         except Exception as error:
             if not out_of_memory(error) and not isinstance(error, InferenceError):
                 raise
             self._ready.append((key, failure(error)))
-            self._report(array.shape[1] * array.shape[2])
+            self._report(counts)
             return
         self._start(
             Job(
@@ -179,7 +204,10 @@ class Engine(Generic[K]):
                 dtype=array.dtype,
                 plan=plan,
                 canvas=canvas,
+                counts=counts,
                 staging=staging,
+                stretch=stretch,
+                valid=valid,
             )
         )
 
@@ -205,13 +233,21 @@ class Engine(Generic[K]):
         else:
             self._queue(job)
 
-    def _canvas(self, plan: Plan, dtype: np.dtype[Any]) -> Canvas:
-        return Canvas(plan, self._spec.out_bands, encoding(dtype, self._spec), self._device)
+    def _canvas(self, plan: Plan, dtype: np.dtype[Any], stretch: Stretch | None = None) -> Canvas:
+        encoded = encoding(dtype, self._spec)
+        return Canvas(plan, self._spec.out_bands, encoded, self._device, stretch)
 
     def _queue(self, job: Job[K]) -> None:
         self._jobs[job] = None
-        queue = self._queues.setdefault(job.plan.tile, deque())
-        queue.extend(Tile(job=job, row=row, column=column) for row, column in job.plan)
+        tiles = job.tiles()
+        job.left = len(tiles)
+        self._queues.add(tiles)
+        self._deliver_complete()
+
+    def _deliver_complete(self) -> None:
+        """Send the oldest images on their way while they wait for no tile; each in its turn."""
+        while self._jobs and next(iter(self._jobs)).left == 0:
+            self._deliver(next(iter(self._jobs)))
 
     def _make_stages(self, job: Job[K], staging: Staging) -> None:
         """Bring an image through all stages, here and now."""
@@ -250,7 +286,7 @@ class Engine(Generic[K]):
                 plan=job.plan,
                 batch_size=batch,
                 lanes=self._lanes,
-                autocast=self._call.autocast,
+                autocast=self._caller.autocast,
                 stop=self._stop,
             )
             try:
@@ -272,14 +308,6 @@ class Engine(Generic[K]):
             self._deliver(job)
         else:
             del self._jobs[job]
-
-    def _full(self) -> list[Size]:
-        """The tile size of each full batch that is waiting."""
-        return [
-            shape
-            for shape, queue in self._queues.items()
-            for _ in range(len(queue) // self._batch(shape))
-        ]
 
     def _crowded(self) -> bool:
         nbytes = sum(job.image.nbytes + job.canvas.nbytes for job in self._jobs)
@@ -303,14 +331,11 @@ class Engine(Generic[K]):
                 waiting.clear()
             return
         # A few last tiles are done sooner by all threads together than by a lane each.
-        few = not self._flying and sum(map(len, self._queues.values())) < self._lanes.count
-        queue = self._queues.get(shape, deque())
-        tiles = [queue.popleft() for _ in range(min(self._batch(shape), len(queue)))]
-        if not queue:
-            self._queues.pop(shape, None)
+        few = not self._flying and len(self._queues) < self._lanes.count
+        tiles = self._queues.take(shape, self._batch(shape))
         if tiles:
             run = self._lanes.run if few else self._lanes.submit
-            self._flying.append((tiles, run(self._forward, tiles)))
+            self._flying.append((tiles, run(self._call, tiles)))
         while len(self._flying) > self._lanes.ahead:
             self._land()
 
@@ -328,8 +353,7 @@ class Engine(Generic[K]):
             while self._flying:  # they come again, in their order
                 others, future = self._flying.pop()
                 future.exception()
-                queue = self._queues.setdefault(others[0].job.plan.tile, deque())
-                queue.extendleft(tile for tile in reversed(others) if tile.job in self._jobs)
+                self._queues.put_back([tile for tile in others if tile.job in self._jobs])
             self._shrink(tiles)
         else:
             jobs = list(dict.fromkeys(tile.job for tile in tiles))
@@ -339,30 +363,7 @@ class Engine(Generic[K]):
                 return
             for job in reversed(live):  # whose fault it is shows when each runs alone
                 alone = [tile for tile in tiles if tile.job is job]
-                self._flying.appendleft((alone, self._lanes.run(self._forward, alone)))
-
-    @torch.inference_mode()
-    def _forward(self, tiles: list[Tile[K]]) -> Tensor:
-        """Cut, call, check: (at least as many as tiles, out_bands, out height, out width)."""
-        width, height = tiles[0].job.plan.tile
-        shape = (self._spec.fixed_batch or len(tiles), self._spec.in_bands, height, width)
-        batch = torch.empty(shape, device=self._device, memory_format=torch.channels_last)
-        for i in range(shape[0]):
-            tile = tiles[min(i, len(tiles) - 1)]  # a fixed batch is filled up with its last tile
-            read_tile(tile.job.image, tile.window, tile.job.decoding, batch[i])
-        windows = [tiles[min(i, len(tiles) - 1)].window for i in range(shape[0])]
-        positions = bring(torch.tensor([(w.col, w.row) for w in windows]), self._device)
-        results = self._call(batch, positions)
-        plan = tiles[0].job.plan
-        expected = (shape[0], self._spec.out_bands, plan.rows.out_length, plan.columns.out_length)
-        if results.shape != expected:
-            scale = exact_scale(self._spec.scale)
-            raise InferenceError(
-                f"the net gave {tuple(results.shape)} for tiles {shape} where {expected} was "
-                f"expected (scale {scale}, margin {self._spec.margin_px}): "
-                "correct its definition"
-            )
-        return results
+                self._flying.appendleft((alone, self._lanes.run(self._call, alone)))
 
     def _paste(self, tile: Tile[K], result: Tensor) -> None:
         job = tile.job
@@ -378,13 +379,14 @@ class Engine(Generic[K]):
         job.left -= 1
         if job.left == 0:
             self._deliver(job)
+            self._deliver_complete()
         else:
             self._progress(job, 1 - job.left / len(job.plan))
 
     def _deliver(self, job: Job[K]) -> None:
         """Send a complete result on its way from the device."""
         try:
-            finished = Delivery(job.canvas, job.plan, self._call.precision)
+            finished = Delivery(job.canvas, job.plan, self._caller.precision)
         except Exception as error:
             if not out_of_memory(error):
                 raise
@@ -396,18 +398,16 @@ class Engine(Generic[K]):
 
     def _progress(self, job: Job[K], share: float) -> None:
         """Report what of an image is done; never less than before, when a part is done again."""
-        done = int(math.prod(job.plan.size) * share)
+        done = int(job.counts * share)
         self._report(max(done - job.reported, 0))
         job.reported = max(job.reported, done)
 
     def _fail(self, job: Job[K], error: Exception) -> None:
         del self._jobs[job]
-        shape = job.plan.tile
-        kept = deque(tile for tile in self._queues.pop(shape, ()) if tile.job is not job)
-        if kept:
-            self._queues[shape] = kept
-        self._report(math.prod(job.plan.size) - job.reported)
+        self._queues.drop(job)
+        self._report(job.counts - job.reported)
         self._ready.append((job.key, failure(error)))
+        self._deliver_complete()
 
     def _shrink(self, tiles: list[Tile[K]]) -> None:
         """After memory ran out for these tiles: smaller batches of them, or smaller tiles."""
@@ -426,14 +426,16 @@ class Engine(Generic[K]):
             return
         self._tiling = smaller
         self._most_pixels = math.prod(shape) // 2
-        for job in dict.fromkeys(tile.job for tile in self._queues.pop(shape, ())):
+        for job in dict.fromkeys(tile.job for tile in self._queues.take(shape)):
+            if job.stretch is not None:  # its tiles are those of the whole image
+                self._fail(job, MemoryError("its tiles do not fit into memory"))
+                continue
             try:
                 job.plan, job.staging = self._plan(job.plan.size)
             except InferenceError as error:
                 self._fail(job, error)
                 continue
             job.canvas = self._canvas(job.plan, job.dtype)
-            job.left = len(job.plan)
             self._start(job)
 
     def _collect(self, *, wait: bool) -> list[Result[K]]:

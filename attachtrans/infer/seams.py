@@ -44,6 +44,6 @@ def _steps(image: NDArray[Any], axis: Axis) -> tuple[NDArray[np.float64], NDArra
     borders = np.zeros(steps.size, dtype=bool)
     for before, after in pairwise(axis.spans):
         for place in (after.out_start, before.out_stop):
-            if 0 < place < axis.out_size:
+            if 0 < place <= steps.size:
                 borders[place - 1] = True
     return steps[borders], steps[~borders]

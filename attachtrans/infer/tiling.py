@@ -301,6 +301,11 @@ def exact_scale(scale: float) -> Fraction:
     return ratio
 
 
+def grain(spec: TranslatorSpec) -> int:
+    """Tiles begin at multiples of so many input pixels: a net's strides keep their phase."""
+    return _Net.of(spec).unit
+
+
 def output_size(size: Size, spec: TranslatorSpec) -> Size:
     """Size of the result for an image of this size: scaled, rounded half up, at least 1 x 1."""
     scale = exact_scale(spec.scale)

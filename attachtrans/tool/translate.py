@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +11,7 @@ from typing import ParamSpec
 
 from attachtrans.errors import ArgumentError
 from attachtrans.infer.tiling import SEAMS
-from attachtrans.journal import digest_of
-from attachtrans.models.arguments import FunctionArguments, Pairs, pixel_values
-from attachtrans.models.catalog import MODEL_TYPES
-from attachtrans.models.definition import ModelDefinition
-from attachtrans.models.job import job_fingerprint, require_release, resolve_arguments
+from attachtrans.models.arguments import Pairs
 from attachtrans.report import Outcome, Report
 from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.outputs import OutputLayout
@@ -24,21 +19,20 @@ from attachtrans.stores.overwrite import Safety
 from attachtrans.tool.choices import (
     GEOMETRIES,
     Geometry,
-    ModelChoice,
     Running,
     Space,
     Writing,
 )
-from attachtrans.tool.functions import settle
+from attachtrans.tool.chosenmodel import choose_model
 from attachtrans.tool.place.options import Placing
+from attachtrans.tool.progress import Progress, Quiet
 from attachtrans.tool.sinks import Job
 from attachtrans.tool.sources import Choice, is_feature_class, is_geopackage, open_source
-from attachtrans.tool.translation import Progress, Quiet, Translation
+from attachtrans.tool.translation import Translation
 
 PathLike = str | os.PathLike[str]
 
 _OUTPUT = re.compile(r"(?P<path>.+\.gpkg)(?::(?P<layer>.+))?", re.IGNORECASE | re.DOTALL)
-_LARGEST_SCALE = 16
 P = ParamSpec("P")
 
 
@@ -174,7 +168,7 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         geometry=_geometry(geometry, path, target),
         placing=placing,
     )
-    choice = _choose_model(model, arguments or {}, writing, running, scale)
+    choice = choose_model(model, arguments or {}, running, scale, _encoding(writing, scale))
     photos, tables = open_source(
         path,
         Choice(
@@ -263,25 +257,8 @@ def _work_folder(
     return folder
 
 
-def _choose_model(
-    model: PathLike,
-    arguments: Pairs,
-    writing: Writing,
-    running: Running,
-    scale: float | None,
-) -> ModelChoice:
-    definition = ModelDefinition.read(model)
-    typed = resolve_arguments(definition, arguments, trust_code=running.trust_code)
-    if running.compat is not None:
-        require_release(definition, running.compat)
-    enlarge = _enlargement(definition, scale)
-    if isinstance(typed, FunctionArguments):
-        typed, enlarge = settle(definition, typed)
-    shown: dict[str, object] = {
-        name: value for name, value in pixel_values(typed).items() if value is not None
-    }
-    if scale is not None:
-        shown["scale"] = scale
+def _encoding(writing: Writing, scale: float | None) -> dict[str, object]:
+    """What changes the results of photos, besides the model."""
     encoding: dict[str, object] = {
         "format": writing.format,
         "quality": writing.quality,
@@ -289,48 +266,8 @@ def _choose_model(
     }
     if writing.space == "map" and writing.output is not None:
         # In place, only photos are translated for which map space is their own rows and columns.
-        shown["space"] = encoding["space"] = writing.space
-        encoding["grid"] = writing.placing.grid_fingerprint
-    if running.seams != "blend":
-        shown["seams"] = encoding["seams"] = running.seams
-    if running.compat is not None:
-        shown["compat"] = encoding["compat"] = running.compat
-        # It makes blocks of the batch, so it changes pixels.
-        shown["batch_size"] = encoding["batch_size"] = typed.batch_size
-    fingerprint = job_fingerprint(definition, typed)
-    if any(encoding.values()):  # asked for, so that results differ
-        fingerprint = digest_of(f"{fingerprint} {json.dumps(encoding)}".encode())
-    return ModelChoice(
-        definition=definition,
-        arguments=typed,
-        shown=shown,
-        fingerprint=fingerprint,
-        running=running,
-        enlarge=enlarge,
-    )
-
-
-def _enlargement(definition: ModelDefinition, scale: float | None) -> float:
-    """By how much photos are enlarged before the net sees them."""
-    if not MODEL_TYPES[definition.model_type].enlarges:
-        if scale is not None:
-            message = (
-                f"--scale: {definition.name} ({definition.model_type}) decides by itself how large "
-                "its results are; leave --scale out"
-            )
-            raise ArgumentError(message)
-        return 1.0
-    factor = scale or definition.enlarge
-    if factor is None:
-        message = (
-            f"{definition.name} does not say what enlargement it was trained for "
-            "(downsample_factor); give --scale, for example --scale 4"
-        )
-        raise ArgumentError(message)
-    if not 1 <= factor <= _LARGEST_SCALE:
-        message = f"--scale {factor:g}: 1 to {_LARGEST_SCALE} is allowed"
-        raise ArgumentError(message)
-    return factor
+        encoding |= {"space": writing.space, "grid": writing.placing.grid_fingerprint}
+    return encoding
 
 
 def _sync_note(folder: Path) -> list[str]:

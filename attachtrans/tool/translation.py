@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from attachtrans.errors import ArgumentError, SourceError
+from attachtrans.errors import SourceError
 from attachtrans.journal import Journal, digest_of
 from attachtrans.report import Outcome, Report, Status
 from attachtrans.stores.held import held
@@ -18,44 +18,14 @@ from attachtrans.stores.overwrite import restore_originals
 from attachtrans.stores.replace import vacuum as vacuum_file
 from attachtrans.tool.place.open import footprinting, open_placer
 from attachtrans.tool.place.placer import Placer
+from attachtrans.tool.progress import Progress
 from attachtrans.tool.sinks import Job
-from attachtrans.types import Item, Size
+from attachtrans.types import Item
 
 if TYPE_CHECKING:
-    import torch
-
-    from attachtrans.infer.staged import Staging
-    from attachtrans.models.translator import Translator, TranslatorSpec
-    from attachtrans.roles import PhotoEngine, PhotoRules
-
-
-class Progress(Protocol):
-    """What a run tells while it works; called from several threads."""
-
-    def backed_up(self, done: int, total: int) -> None:
-        """Pages of the backup that are written, and pages in all."""
-        ...
-
-    def computed(self, pixels: int) -> None:
-        """So many more input pixels went through the net."""
-        ...
-
-    def told(self, text: str) -> None:
-        """What the user should know now, on a line."""
-        ...
-
-
-class Quiet:
-    """Progress for nobody."""
-
-    def backed_up(self, done: int, total: int) -> None:
-        """See `Progress`."""
-
-    def computed(self, pixels: int) -> None:
-        """See `Progress`."""
-
-    def told(self, text: str) -> None:
-        """See `Progress`."""
+    from attachtrans.models.translator import TranslatorSpec
+    from attachtrans.roles import PhotoRules
+    from attachtrans.tool.engines import LoadedModel
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,7 +97,7 @@ class Translation:
         job, photos = self.job, self.job.photos
         footprints = footprinting(job)
         placer = open_placer(job, footprints, stack) if job.writing.looks else None
-        engines, rules, devices = self._load(stop, placer)
+        loaded, rules = self._load(stop, placer)
         job.prepare()
         if placer is not None:
             placer.products.prepare(stack)
@@ -139,21 +109,21 @@ class Translation:
         journal.begin(job.description, again=job.writing.safety.again)
         sink = job.sink(journal, footprints, self.progress.backed_up)
         stack.callback(sink.close)
-        on_gpu = any(device.type != "cpu" for device in devices)
+        devices, on_gpu = len(loaded.devices), loaded.on_gpu
         hands = max(1, min(8, (os.cpu_count() or 1) // 3)) if on_gpu else 1
         crew = Crew(
             decoders=hands,
             encoders=hands,
-            budget_bytes=_budget(len(devices)),
-            most_photos=self._most_photos(len(devices), on_gpu=on_gpu),
+            budget_bytes=_budget(devices),
+            most_photos=self._most_photos(devices, on_gpu=on_gpu),
         )
-        pipeline = Pipeline(photos, sink, engines, rules, crew=crew, stop=stop)
+        pipeline = Pipeline(photos, sink, loaded.engines, rules, crew=crew, stop=stop)
         self.times = {"wall": pipeline.times.wall, "cpu": pipeline.times.cpu}
         placeless = Placeless(products=job.writing.placing.has_products)
         for outcome in pipeline:
             placeless.add(outcome)
             yield outcome
-        self._tell_precision(engines)
+        self.notes.extend(loaded.notes)
         if placer is not None:
             self.notes.extend((*placer.notes, *placeless.notes))
         photos.close()
@@ -170,32 +140,16 @@ class Translation:
             return 2 * devices  # an ortho may be many times as large as its photo
         return 32 * devices if on_gpu else 8
 
-    def _load(
-        self, stop: threading.Event, placer: Placer | None
-    ) -> tuple[list[PhotoEngine], PhotoRules, tuple[torch.device, ...]]:
-        """Engines (one per device), photo rules, devices. Everything heavy is imported here."""
+    def _load(self, stop: threading.Event, placer: Placer | None) -> tuple[LoadedModel, PhotoRules]:
+        """Engines and photo rules. Everything heavy is imported here."""
         from attachtrans.image import EncodeOptions, Limits
-        from attachtrans.infer.devices import select_devices
-        from attachtrans.models.load import load_model
         from attachtrans.models.pix2pixhd import takes_labels
         from attachtrans.roles import PhotoRules
+        from attachtrans.tool.engines import load_engines
         from attachtrans.tool.fitting import Fitting
 
-        running = self.job.model.running
-        devices = select_devices(running.devices)
-        translators = [
-            load_model(
-                self.job.model.definition,
-                arguments=self.job.model.arguments,
-                device=device,
-                precision="auto" if running.compat is None else running.precision,
-                compat=running.compat,
-                trust_code=running.trust_code,
-            )
-            for device in devices
-        ]
-        engines = [self._engine(translator, stop) for translator in translators]
-        spec, overwrite = translators[0].spec, self.job.writing.output is None
+        loaded = load_engines(self.job.model, self.progress, stop)
+        spec, overwrite = loaded.spec, self.job.writing.output is None
         fitting = Fitting(
             spec=spec,
             labels=takes_labels(self.job.model.definition),
@@ -212,71 +166,7 @@ class Translation:
             growth=self._growth(spec),
             look=placer.look if placer is not None else None,
         )
-        return engines, rules, devices
-
-    def _engine(self, translator: Translator, stop: threading.Event) -> PhotoEngine:
-        """What brings photos through the net, on the net's device."""
-        from attachtrans.infer.adaptive import AdaptiveEngine
-        from attachtrans.infer.blockwise import BlockEngine, reference_rule
-        from attachtrans.infer.engine import Engine
-        from attachtrans.models.translator import AdaptiveTranslator
-
-        arguments, running = self.job.model.arguments, self.job.model.running
-        if isinstance(translator, AdaptiveTranslator):
-            if running.seams != "blend":
-                raise ArgumentError(
-                    f"--seams {running.seams}: raster functions choose their tiles themselves; "
-                    "leave --seams out"
-                )
-            return AdaptiveEngine[int](translator, on_pixels=self.progress.computed, stop=stop)
-        if running.compiles:
-            from attachtrans.infer.compiling import Compiled
-
-            translator = Compiled(
-                translator, tile_size=arguments.tile_size, batch_size=arguments.batch_size
-            )
-        if running.compat is None:
-            return Engine[int](
-                translator,
-                tile_size=arguments.tile_size,
-                padding=arguments.padding,
-                batch_size=arguments.batch_size,
-                device=translator.device,
-                precision=running.precision,
-                on_pixels=self.progress.computed,
-                stop=stop,
-                seams=running.seams,
-                on_staging=self._tell_staging,
-            )
-        return BlockEngine[int](
-            translator,
-            reference_rule(
-                tile=self.job.model.definition.tile_size,
-                padding=arguments.padding,
-                batch_size=arguments.batch_size,
-            ),
-            on_pixels=self.progress.computed,
-            stop=stop,
-            precision="fp32" if running.precision == "auto" else running.precision,
-        )
-
-    def _tell_precision(self, engines: Sequence[PhotoEngine]) -> None:
-        """Say when half precision was chosen for the net, which nobody asked for."""
-        from attachtrans.infer.engine import Engine
-
-        chosen = {engine.precision for engine in engines if isinstance(engine, Engine)} - {"fp32"}
-        if chosen and self.job.model.running.precision == "auto":
-            self.notes.append(
-                f"the net was computed in {' and '.join(sorted(chosen))} once that had proved "
-                "faster, and equal to fp32 as far as 8 bits show; --precision fp32 prevents it"
-            )
-
-    def _tell_staging(self, size: Size, staging: Staging) -> None:
-        """Say what the first photo of each size keeps where, before it is run in stages."""
-        note = f"exact seams: a photo of {size.width} x {size.height} px keeps {staging.lodging}"
-        if note not in self.notes:
-            self.notes.append(note)
-            self.progress.told(note)
+        return loaded, rules
 
     def _growth(self, spec: TranslatorSpec) -> float:
         """Bytes of enlarged photo and result per byte of photo."""
