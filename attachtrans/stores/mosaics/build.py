@@ -71,10 +71,10 @@ def _as_said(bands: Bands, settings: Mapping[str, str], most: Kind) -> Bands:
         count = int(settings.get("BANDCOUNT", len(bands.dtypes)))
         words = [word for word in settings.get("NODATA", "").split(",") if word.strip()]
         said = tuple(float(word) for word in words)
-    except ValueError as error:
-        raise ArgumentError(
-            f"the tile index's band count or nodata is no number: {error}"
-        ) from error
+        dtype = settings.get("DATATYPE", "").lower().replace("byte", "uint8")
+        dtypes = (np.dtype(dtype).name,) * count if dtype else bands.dtypes[:count]
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"the tile index's band count, type or nodata: {error}") from error
     if not 1 <= count <= len(bands.dtypes):
         raise ArgumentError(
             f"the tile index says {count} bands, and its rasters have {len(bands.dtypes)}"
@@ -85,7 +85,7 @@ def _as_said(bands: Bands, settings: Mapping[str, str], most: Kind) -> Bands:
         alpha = most.has_alpha and count == len(bands.dtypes)
         nodata, masked = (bands.nodata or ())[:count], not alpha and bands.nodata is None
     return Bands(
-        dtypes=bands.dtypes[:count],
+        dtypes=dtypes,
         colours=bands.colours[:count],
         names=bands.names[:count],
         nodata=nodata or None,

@@ -12,22 +12,31 @@ from pathlib import Path
 
 from attachtrans.errors import SourceError
 
+_GEODATABASE, _ATTACH = ".gdb", "__ATTACH"
 _TABLE = re.compile(r"AMD_(.+)_(CAT|BND|ART|LOG)", re.IGNORECASE)
 
 
-def mosaic_datasets(path: Path) -> tuple[str, ...]:
-    """The names of the mosaic datasets in a geodatabase folder; empty where there are none."""
+def mosaic_datasets(path: Path, layer: str | None = None) -> tuple[str, ...]:
+    """The mosaic datasets that a path means: a geodatabase, or one of them in it (x.gdb/name).
+
+    A geodatabase with attachments as well is one of photos, unless `layer` says otherwise.
+    """
     import fiona
     from fiona.errors import FionaError
 
-    if path.suffix.lower() != ".gdb" or not path.is_dir():
+    if path.parent.suffix.lower() == _GEODATABASE and not path.exists():
+        path, layer = path.parent, path.name
+    if path.suffix.lower() != _GEODATABASE or not path.is_dir():
         return ()
     try:
         layers = fiona.listlayers(path)
     except (FionaError, OSError, ValueError):
         return ()  # whoever reads its feature classes says what is wrong
-    found = (_TABLE.fullmatch(layer) for layer in layers)
-    return tuple(sorted({match[1] for match in found if match is not None}))
+    matches = (_TABLE.fullmatch(name) for name in layers)
+    found = sorted({match[1] for match in matches if match is not None})
+    if layer is not None:
+        return tuple(name for name in found if name.casefold() == layer.casefold())
+    return () if any(name.upper().endswith(_ATTACH) for name in layers) else tuple(found)
 
 
 def refusal(path: Path, names: tuple[str, ...]) -> SourceError:

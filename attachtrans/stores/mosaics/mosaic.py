@@ -76,7 +76,7 @@ def open_mosaic(source: str | os.PathLike[str], choice: MosaicChoice | None = No
             "column of paths, STAC items, stac-geoparquet, or a folder with --mosaic"
         )
     if kind is MosaicKind.ESRI:
-        raise refusal(path, mosaic_datasets(path))
+        raise refusal(path, mosaic_datasets(path, chosen.layer))
     for name, (flag, kinds) in _CONCERNS.items():
         if getattr(chosen, name) and kind not in kinds:
             raise ArgumentError(f"{flag} does not concern {path}, which is: {kind}")

@@ -41,7 +41,7 @@ def _is_footprints(path: Path, choice: MosaicChoice) -> bool:
 
 
 _TESTS: tuple[tuple[MosaicKind, Callable[[Path, MosaicChoice], bool]], ...] = (
-    (MosaicKind.ESRI, lambda path, _: bool(mosaic_datasets(path))),
+    (MosaicKind.ESRI, lambda path, choice: bool(mosaic_datasets(path, choice.layer))),
     (MosaicKind.FOLDER, lambda path, choice: choice.as_mosaic and path.is_dir()),
     (MosaicKind.VRT, lambda path, _: path.suffix.lower() == ".vrt" and is_vrt_mosaic(path)),
     (MosaicKind.GTI, _is_gti),
