@@ -201,7 +201,8 @@ def posing(command: Command) -> Command:
             "--camera",
             type=_file(dir_okay=False),
             metavar="FILE",
-            help="The camera's inside, for all photos: .camera.json, OpenCV, OpenSfM or ODM file.",
+            help="The camera's inside, for all photos: .camera.json, or of OpenCV, OpenSfM, ODM, "
+            "Metashape or Pix4D.",
         ),
         option(
             POSES,

@@ -471,6 +471,18 @@ def test_a_vast_image_on_a_small_grid_is_read_in_parts():
     assert 1_000_000 < largest <= 1 << 24
 
 
+def test_sides_beyond_32767_pixels_are_no_limit():
+    """Trap 11: OpenCV counts places in 16 bits."""
+    size = Size(40_000, 3)
+    whole = Grid((1.0, 0.0, 5e5, 0.0, -1.0, 5e6), size, scene.UTM)
+    image = np.arange(3 * 40_000, dtype=np.uint32).reshape(1, 3, -1) % 60_000
+    image = image.astype(np.uint16)
+    end = Grid((1.0, 0.0, 5e5 + 36_000.0, 0.0, -1.0, 5e6), Size(4000, 3), scene.UTM)
+    values, mask = rectify(image, whole, end, interpolation="nearest")
+    assert (mask > 0).all()
+    assert np.array_equal(values, image[:, :, 36_000:])
+
+
 def test_wide_lenses_and_panoramas():
     rotation, position = pose_matrix("hpr", (20.0, 60.0, 5.0)), (*scene.CENTRE, 230.0)
     for eye in (

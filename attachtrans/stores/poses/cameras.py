@@ -46,6 +46,11 @@ def read_cameras(path: Path) -> dict[str, Camera]:
         SourceError: not there, or of no kind that is known; says what is wrong.
     """
     head = first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if b"\0" in head:
+        raise SourceError(
+            f"{path}: is no text, which files of cameras are: .camera.json, OpenCV, OpenSfM, ODM, "
+            "Metashape, Pix4D"
+        )
     if path.stat().st_size > _MOST_BYTES:
         raise SourceError(f"{path}: is too large for a file of cameras")
     try:

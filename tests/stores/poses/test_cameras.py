@@ -214,3 +214,10 @@ def test_any_text_is_cameras_or_an_error(tmp_path_factory, text):
 def test_hostile_text_does_not_hang(tmp_path, text):
     with pytest.raises(SourceError):
         read_cameras(write(tmp_path, text * 3))
+
+
+def test_what_is_no_text_is_no_camera_file(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0\x08\0\0\0")
+    with pytest.raises(SourceError, match="is no text, which files of cameras are"):
+        read_cameras(path)

@@ -112,6 +112,20 @@ def test_a_photos_own_transparency_stays(picture, tmp_path):
     assert (array[3][shown & (col > 82)] == 255).all()
 
 
+def test_true_black_is_no_gap(picture, tmp_path):
+    """Trap 10: what is transparent says the alpha band, and no value."""
+    products = Products(placing=Placing(ortho=tmp_path, resolution=1.0))
+    products.write("a.png", seen(), np.zeros_like(picture))
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.nodata is None
+        shown = file.read_masks(1)
+        assert set(np.unique(shown)) == {0, 255}
+        assert not file.read((1, 2, 3)).any()
+    products.write("b.png", seen(), picture)
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert np.array_equal(file.read_masks(1), shown)
+
+
 def test_the_system_is_the_users_else_the_photos(picture, tmp_path):
     for crs, wanted in ((None, 32632), (CRS.from_epsg(3857), 3857), (CRS.from_epsg(4326), 4326)):
         products = Products(placing=Placing(ortho=tmp_path), crs=crs)
