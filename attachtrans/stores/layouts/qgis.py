@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from attachtrans.stores.geopackage import Schema, Table, same
+from attachtrans.stores.layers.documents import parse_xml, project_bytes
 
-_MOST_BYTES = 256 << 20
 _AUDIO, _VIDEO = 3, 4
 _TO_DEFAULT_ROOT = 2
 _HOME = re.compile(r"@project_(home|folder)|@project_path", re.IGNORECASE)
@@ -79,7 +78,7 @@ def read_hints(connection: sqlite3.Connection, schema: Schema) -> Hints:
         for path in sorted((*place.glob("*.qgs"), *place.glob("*.qgz"))):
             try:
                 project = _Project(path, schema)
-            except (OSError, ET.ParseError, zipfile.BadZipFile, KeyError) as error:
+            except OSError as error:
                 warnings.append(f"{path.name} is not a readable QGIS project: {error}")
                 continue
             if project.tables:
@@ -100,13 +99,13 @@ class _Project:
 
     def __init__(self, path: Path, schema: Schema) -> None:
         self._path = path
-        text = _project_text(path)
+        text = project_bytes(path)
         self.tables: Mapping[str, Table] = {}
         self._layers: list[tuple[ET.Element, Table]] = []
         # Parsing takes seconds for big projects: look first whether it can be about this file.
         if schema.path.name.encode() not in text and b"layername=" not in text:
             return
-        self._root = ET.fromstring(text)  # noqa: S314 - expat bounds the expansion of entities
+        self._root = parse_xml(path, text)
         home = self._root.find("homePath")
         configured = "" if home is None else home.get("path", "")
         self.home = Path(os.path.normpath(path.parent / configured))
@@ -136,20 +135,6 @@ class _Project:
                     parent=parent.name,
                     parent_column=parent_column.name,
                 )
-
-
-def _project_text(path: Path) -> bytes:
-    if path.stat().st_size > _MOST_BYTES:
-        message = "it is too big"
-        raise OSError(message)
-    if path.suffix.lower() == ".qgs":
-        return path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.filename.lower().endswith(".qgs") and entry.file_size <= _MOST_BYTES:
-                return archive.read(entry)
-    message = "there is no .qgs in it"
-    raise KeyError(message)
 
 
 def _table_of(source: str, home: Path, schema: Schema) -> Table | None:
