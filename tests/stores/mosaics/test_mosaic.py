@@ -311,3 +311,57 @@ def test_windows_of_a_mosaic_are_parts_of_the_whole(tmp_path) -> None:
                 rows, cols = window.slices
                 np.testing.assert_array_equal(image.read(window), whole[:, rows, cols])
                 np.testing.assert_array_equal(image.read_mask(window), mask[rows, cols])
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+def test_windows_on_the_edges_of_members_are_composed_like_arrays(tmp_path, shift) -> None:
+    """GDAL's tile index gives up reads where a member only touches the window: not these."""
+    step, side, count = 8, 8 + shift, 8
+    rng = np.random.default_rng(5)
+    whole = np.zeros((count * step + shift,) * 2, np.uint8)
+    for number, place in enumerate(rng.permutation(count * count)[:30].tolist(), start=1):
+        row, col = divmod(place, count)
+        at = (col * step, row * step)
+        tile(tmp_path / f"{number:02}.tif", np.full((1, side, side), number), at, nodata=0)
+        whole[row * step : row * step + side, col * step : col * step + side] = number
+    rows, cols = np.flatnonzero(whole.any(axis=1)), np.flatnonzero(whole.any(axis=0))
+    expected = whole[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    with (
+        open_mosaic(tmp_path, MosaicChoice(as_mosaic=True)) as mosaic,
+        mosaic.mosaicked() as image,
+    ):
+        width, height = image.size
+        np.testing.assert_array_equal(image.read()[0], expected)
+        for row, col in np.ndindex(height // step, width // step):
+            across, down = (rng.integers(1, 4, 2) * step).tolist()
+            window = Window(
+                col=col * step,
+                row=row * step,
+                width=min(across, width - col * step),
+                height=min(down, height - row * step),
+            )
+            np.testing.assert_array_equal(image.read(window)[0], expected[window.slices])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+@pytest.mark.parametrize("nodata", [None, 9])
+def test_what_is_beside_a_warped_member_is_nodata_whatever_its_type(
+    tmp_path, dtype, nodata
+) -> None:
+    values = np.full((1, SIDE, SIDE), 7)
+    values[:, 20:40, 20:40] = 9
+    lonlat = Affine(2e-5, 0, 9.5, 0, -2e-5, 45.0)
+    tile(tmp_path / "b.tif", values, crs="EPSG:4326", transform=lonlat, dtype=dtype, nodata=nodata)
+    x, y = Transformer.from_crs(4326, UTM, always_xy=True).transform(9.5, 45.0)
+    at = (round(x) - LEFT + 150, TOP - round(y))
+    for name in ("a", "c"):
+        tile(tmp_path / f"{name}.tif", 7, at, dtype=dtype, nodata=nodata)
+        at = (at[0] + 10, at[1] + 80)
+    choice = MosaicChoice(as_mosaic=True, resampling="nearest")
+    with open_mosaic(tmp_path, choice) as mosaic, mosaic.mosaicked() as image:
+        left = Window(col=0, row=0, width=140, height=image.size.height)
+        read, mask = image.read(left)[0], image.read_mask(left) > 0
+    assert set(np.unique(read[mask])) == ({7, 9} if nodata is None else {7})
+    pixels = SIDE * SIDE - (0 if nodata is None else 400)
+    cell = 2e-5 * 111_130 * 2e-5 * 78_850  # square metres of one at 45 degrees north
+    assert mask.sum() == pytest.approx(pixels * cell, rel=0.02)
