@@ -11,14 +11,23 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attachtrans.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from pyproj import CRS
+
+    from attachtrans.geo.gridding import Gridding, Lattice
 
 Extent = tuple[float, float, float, float]
 
 _DEFAULT = ("", "#")
 _WHOLE_EXTENT = ("DEFAULT", "MAXOF", "MINOF")
+_LAYER = re.compile(r"^(.+\.gpkg)[/\\](?:main\.)?([^/\\]+)$", re.IGNORECASE)
+"""A layer as arcpy names it: "parks.gpkg/main.parks"."""
+_FILE = re.compile(r"[^\[]+\.\w{2,8}(:.+)?", re.DOTALL)
+"""What may be a path and is no WKT."""
 
 
 @dataclass(slots=True)
@@ -26,18 +35,26 @@ class Environment:
     """The geoprocessing environments that the tool's page lists; `env` is the one that counts.
 
     processorType   "CPU", "GPU" or "" (the default: a GPU when there is one)
-    gpuId           number of the GPU to use
+    gpuId           number of the GPU to use, or of several: "0;1", [0, 1]
     parallelProcessingFactor    on the CPU, how many cores the net uses: "50%" or a number, "0" or
                     "1" for one; by default all. A GPU overrides it
-    extent          only features that touch this box are processed: "xmin ymin xmax ymax", four
-                    numbers or an object with XMin, YMin, XMax, YMax, in the layer's coordinates
-    outputCoordinateSystem  of photos that are rectified (NO_PIXELSPACE): "EPSG:25832", a WKID, WKT
-                    or an object with factoryCode; refused in pixel space, where nothing is
-                    rectified. Features keep their coordinate system
-    cellSize        pixel size of photos that are rectified, a number in units of that system; a
-                    warning in pixel space, and for "MAXOF" and rasters to take it from
-    snapRaster      a warning when set: grids begin at whole multiples of their pixels
-    mask            refused when set: photos are not masked
+    extent          "xmin ymin xmax ymax", four numbers or an object with XMin, YMin, XMax, YMax.
+                    Photos: only features that touch this box are processed; in the layer's
+                    coordinates. Rasters: what is processed, in the output's coordinates, or in
+                    those of the object's spatialReference; also the path of a raster or a layer to
+                    take it from. "DEFAULT", "MAXOF" and "MINOF": all
+    outputCoordinateSystem  "EPSG:25832", a WKID, WKT or an object with factoryCode. Rasters: of the
+                    output; also the path of a raster, a layer or a .prj. Photos: of those that are
+                    rectified (NO_PIXELSPACE); refused in pixel space, where nothing is rectified.
+                    Features keep their coordinate system
+    cellSize        in units of that system. Rasters: of what the net sees, a number, two, or the
+                    path of a raster; "MAXOF" and "MINOF" are the raster's own. Photos: pixel size
+                    of those that are rectified, a number; a warning in pixel space, and for "MAXOF"
+                    and rasters to take it from
+    snapRaster      path of a raster whose cells those of the output fit; a warning for photos:
+                    their grids begin at whole multiples of their pixels
+    mask            path of a raster, or of a layer of polygons ("parks.gpkg/main.parks"), that
+                    rasters are processed inside of; refused for photos, which are not masked
     None and "" mean not set.
     """
 
@@ -47,7 +64,7 @@ class Environment:
     snapRaster: object = None
     outputCoordinateSystem: object = None
     processorType: str | None = None
-    gpuId: int | str | None = None
+    gpuId: object = None
     parallelProcessingFactor: int | str | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -71,12 +88,23 @@ def device_of(settings: Environment) -> str:
     if not given(settings.gpuId):
         gpu = "mps" if sys.platform == "darwin" else "cuda"
         return {"": "auto", "CPU": "cpu", "GPU": gpu}[kind]
-    if not str(settings.gpuId).strip().isdecimal():
-        raise ArgumentError(f"env.gpuId={settings.gpuId!r}: give the number of a GPU, from 0")
+    numbers = _gpus(settings.gpuId)
     if kind == "CPU":
         warnings.warn("env.gpuId has no effect: env.processorType is CPU", stacklevel=3)
         return "cpu"
-    return f"cuda:{int(str(settings.gpuId))}"
+    return f"cuda:{','.join(map(str, numbers))}"
+
+
+def _gpus(value: object) -> tuple[int, ...]:
+    """The numbers of GPUs, each once."""
+    parts = re.split(r"[;,]", value) if isinstance(value, str) else value
+    listed = list(parts) if isinstance(parts, Iterable) else [parts]
+    texts = [str(part).strip() for part in listed]
+    if not texts or not all(text.isdecimal() for text in texts):
+        raise ArgumentError(
+            f"env.gpuId={value!r}: give the number of a GPU, from 0, or several like '0;1'"
+        )
+    return tuple(dict.fromkeys(int(text) for text in texts))
 
 
 def threads_of(settings: Environment) -> int | None:
@@ -98,23 +126,26 @@ def extent_of(settings: Environment) -> Extent | None:
     value = settings.extent
     if not given(value) or (isinstance(value, str) and value.strip().upper() in _WHOLE_EXTENT):
         return None
-    wrong = ArgumentError(
-        f"env.extent={value!r}: write 'xmin ymin xmax ymax' in the layer's coordinates"
-    )
-    parts: list[Any]
+    return _box(value)[0]
+
+
+def _box(value: Any) -> tuple[Extent, str]:
+    """The four numbers of an extent, and what a text says of a coordinate system behind them."""
+    parts: list[Any] = []
     if hasattr(value, "XMin"):
         parts = [value.XMin, value.YMin, value.XMax, value.YMax]
     elif isinstance(value, str):
-        parts = value.split()
+        parts = value.split(maxsplit=4)
     elif isinstance(value, Iterable):
         parts = list(value)
-    else:
-        raise wrong
     try:
         west, south, east, north = (float(part) for part in parts[:4])
     except (TypeError, ValueError):
-        raise wrong from None
-    return west, south, east, north
+        raise ArgumentError(
+            f"env.extent={value!r}: write 'xmin ymin xmax ymax' in the layer's coordinates"
+        ) from None
+    rest = parts[4] if isinstance(value, str) and len(parts) > 4 else ""
+    return (west, south, east, north), rest
 
 
 def grid_of(settings: Environment, *, rectifies: bool) -> tuple[str | None, float | None]:
@@ -169,6 +200,127 @@ def _system(value: object) -> str:
             f"env.outputCoordinateSystem={value!r}: there is no such coordinate system"
         ) from error
     return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RasterEnvironment:
+    """What the environments mean for a raster.
+
+    gridding  the grid that it is read on
+    mask      what it is processed inside of, as `stores.raster.masking.open_mask` takes it
+    """
+
+    gridding: Gridding
+    mask: str | None
+
+
+def raster_environment(settings: Environment, crs: CRS | None) -> RasterEnvironment:
+    """What cellSize, extent, snapRaster, outputCoordinateSystem and mask mean for a raster.
+
+    Rasters and layers that they name are opened, and closed.
+
+    Args:
+        settings: the environments.
+        crs: of the raster, None where it has none; the output's where no other is asked for.
+
+    Raises:
+        ArgumentError: a value that means nothing here.
+        SourceError: a raster or a layer cannot be opened.
+        CrsError: it does not say where it lies.
+    """
+    from attachtrans.geo.gridding import Gridding
+
+    target = None
+    if given(settings.outputCoordinateSystem):
+        target = _raster_system(settings.outputCoordinateSystem)
+    system = target or crs
+    extent, extent_crs = _raster_extent(settings.extent)
+    return RasterEnvironment(
+        gridding=Gridding(
+            cell_size=_cell_size(settings.cellSize, system),
+            extent=extent,
+            extent_crs=extent_crs,
+            snap=_snap(settings.snapRaster),
+            crs=target,
+        ),
+        mask=_named("mask", settings.mask) if given(settings.mask) else None,
+    )
+
+
+def _cell_size(value: object, system: CRS | None) -> tuple[float, float] | None:
+    """(x, y) in units of the output's system; None: the raster's own."""
+    if not given(value) or str(value).strip().upper() in _WHOLE_EXTENT:
+        return None
+    several = value if isinstance(value, list | tuple) else str(value).split()
+    try:
+        numbers = [float(part) for part in several]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) in (1, 2):
+        return numbers[0], numbers[-1]
+    from attachtrans.geo.gridding import Gridding, target_grid
+    from attachtrans.stores.raster import open_raster
+    from attachtrans.stores.raster.gridded import placed
+
+    with open_raster(_named("cellSize", value)) as image:
+        cells = target_grid(placed(image), Gridding(crs=system))
+    return cells.affine.a, -cells.affine.e
+
+
+def _raster_extent(value: Any) -> tuple[Extent | None, CRS | None]:
+    """The extent and its system, None for the output's."""
+    if not given(value) or (isinstance(value, str) and value.strip().upper() in _WHOLE_EXTENT):
+        return None, None
+    if isinstance(value, str) and value.strip().upper() == "DISPLAY":
+        raise ArgumentError("env.extent='DISPLAY': there is no map here; give its four numbers")
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and not _is_numbers(value)):
+        from attachtrans.stores.raster.extents import extent_of_file
+
+        return extent_of_file(_named("extent", value))
+    box, rest = _box(value)
+    said = rest or getattr(value, "spatialReference", None)
+    return box, _raster_system(said) if given(said) else None
+
+
+def _is_numbers(text: str) -> bool:
+    """Whether a text begins with numbers: else it is a path."""
+    first = text.split(maxsplit=1)[0]
+    return _number(first) is not None
+
+
+def _snap(value: object) -> Lattice | None:
+    if not given(value):
+        return None
+    from attachtrans.geo.gridding import Lattice
+    from attachtrans.stores.raster import open_raster
+    from attachtrans.stores.raster.gridded import placed
+
+    with open_raster(_named("snapRaster", value)) as image:
+        grid = placed(image)
+    return Lattice(transform=grid.affine, crs=grid.crs)
+
+
+def _raster_system(value: object) -> CRS:
+    """A coordinate system, also by the path of something that has one."""
+    from pyproj import CRS
+
+    from attachtrans.stores.raster.extents import crs_of_file, file_and_layer
+
+    text = _LAYER.sub(r"\1:\2", str(value))
+    if _FILE.fullmatch(text) and file_and_layer(text)[0].is_file():
+        return crs_of_file(text)
+    written = getattr(value, "exportToString", None)
+    if written is not None and not getattr(value, "factoryCode", None):
+        value = written()
+    return CRS.from_user_input(_system(value))
+
+
+def _named(name: str, value: object) -> str:
+    """The path in an environment: text, a path, or an object with `catalogPath`."""
+    text = getattr(value, "catalogPath", None) or getattr(value, "dataSource", None) or value
+    if not isinstance(text, str | os.PathLike):
+        raise ArgumentError(f"env.{name}={value!r}: give the path of a raster or a layer")
+    return _LAYER.sub(r"\1:\2", os.fspath(text).strip())
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from attachtrans.geo.gridding import Bounds, same_crs
 from attachtrans.geo.view import Georef, Grid
 from attachtrans.stores.raster.base import Raster
 from attachtrans.stores.raster.derived import DerivedRaster
+from attachtrans.stores.raster.extents import file_and_layer, vector_layers
 from attachtrans.stores.raster.gridded import gridded, placed
 from attachtrans.stores.raster.image import RasterImage, open_raster
 from attachtrans.types import Window
@@ -88,8 +89,8 @@ def open_mask(text: str | os.PathLike[str]) -> Mask:
         SourceError: it is not there, or neither.
         ArgumentError: a layer that there is not, or that has no polygons; none named of several.
     """
-    path, layer = _file_and_layer(os.fspath(text))
-    layers = _layers(path)
+    path, layer = file_and_layer(text)
+    layers = vector_layers(path)
     if layers:
         return VectorMask(path=path, layer=_chosen(path, layer, layers))
     if layer is not None:
@@ -300,27 +301,6 @@ def _without_gaps(polygon: shapely.Polygon) -> shapely.Polygon | None:
     if len(outer) < 3:
         return None
     return shapely.Polygon(outer, [places for places in inner if len(places) >= 3])
-
-
-def _file_and_layer(text: str) -> tuple[Path, str | None]:
-    """The file and the layer of "file.gpkg:layer"; a file may have a colon in its name."""
-    whole, (file, colon, layer) = Path(text), text.rpartition(":")
-    if whole.exists() or not colon or not Path(file).is_file():
-        return whole, None
-    return Path(file), layer
-
-
-def _layers(path: Path) -> list[tuple[str, str | None]]:
-    """(name, kind of geometry) of the layers of a vector file; none of a raster."""
-    import pyogrio
-    from pyogrio.errors import DataSourceError
-
-    if not path.exists():
-        raise SourceError(f"--mask {path}: there is no such file")
-    try:
-        return [(name, kind) for name, kind in pyogrio.list_layers(path)]
-    except DataSourceError:
-        return []
 
 
 def _chosen(path: Path, layer: str | None, layers: list[tuple[str, str | None]]) -> str:
