@@ -9,14 +9,12 @@ from pathlib import Path
 
 from attachtrans.errors import SourceError
 from attachtrans.stores.geopackage import Table, connect, quote, read_schema, same
+from attachtrans.stores.gpb import well_known
 from attachtrans.stores.layouts.base import LayoutName, PhotoTable
 from attachtrans.stores.srs import Srs, read_all_srs
 from attachtrans.types import FeatureRef
 
 Value = str | int | float | bool | None
-
-_ENVELOPE_BYTES = (0, 32, 48, 48, 64)
-_EXTENDED = 0x20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,22 +113,11 @@ class FeatureReader:
             name: bool(value) if name in layer.truths and value in (0, 1) else _plain(value)
             for name, value in zip(layer.columns, row[:-1], strict=True)
         }
-        return Feature(attributes=values, geometry=_shape(row[-1]))
+        return Feature(attributes=values, geometry=well_known(row[-1]))
 
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
-
-
-def _shape(blob: object) -> bytes | None:
-    """The well-known binary in a GeoPackage geometry (OGC 12-128 clause 2.1.3).
-
-    None for NULL, for what is no geometry, and for a vendor's own encoding.
-    """
-    if not isinstance(blob, bytes) or blob[:2] != b"GP" or len(blob) < 8 or blob[3] & _EXTENDED:
-        return None
-    kind = blob[3] >> 1 & 7
-    return blob[8 + _ENVELOPE_BYTES[kind] :] if kind < len(_ENVELOPE_BYTES) else None
 
 
 def _plain(value: object) -> Value:

@@ -18,6 +18,7 @@ from attachtrans.errors import SinkError
 from attachtrans.journal import digest_of
 from attachtrans.stores.content import content_of
 from attachtrans.stores.durable import digest_of_file, link_or_copy, sync_folder
+from attachtrans.stores.geodatabase.kinds import is_geodatabase
 from attachtrans.stores.geopackage import connect, quote
 from attachtrans.stores.photos import Place
 
@@ -32,14 +33,14 @@ def kept_stem(path: Path, folder: Path) -> str:
     that. A link and what it leads to have one backup.
     """
     real = path.resolve()
-    stem = real.name if real.is_dir() else real.stem
+    stem = real.name if real.is_dir() and not is_geodatabase(real) else real.stem
     if folder.resolve() == real.parent:
         return stem
     return f"{stem}-{digest_of(os.fsencode(real))[:8]}"
 
 
 def backup_path(path: Path, folder: Path) -> Path:
-    """Where the copy of a GeoPackage goes: `photos.gpkg` -> `photos.bak.gpkg`."""
+    """Where the copy of a GeoPackage or geodatabase goes: `photos.gpkg` -> `photos.bak.gpkg`."""
     return folder / f"{kept_stem(path, folder)}.bak{path.resolve().suffix}"
 
 
@@ -192,10 +193,11 @@ class FileBackup:
         return place.read_bytes() if place.exists() else None
 
 
-def remove_backup(geopackage: Path | None, folder: Path) -> None:
+def remove_backup(copy: Path | None, folder: Path) -> None:
     """Delete both kinds of backup, as `--secure` asks for."""
-    if geopackage is not None:
-        geopackage.unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
+    for path in (copy, folder):
+        if path is not None and path.is_dir():
+            shutil.rmtree(path)
+        elif path is not None:
+            path.unlink(missing_ok=True)
     sync_folder(folder.parent)

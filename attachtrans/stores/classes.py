@@ -39,6 +39,7 @@ from attachtrans.stores.schema import (
     raise_differences,
 )
 from attachtrans.stores.srs import ensure_srs, read_all_srs
+from attachtrans.stores.vectortable import VectorTable, paths_of
 
 T = TypeVar("T")
 
@@ -77,7 +78,10 @@ def target_names(layers: Sequence[str], layer: str | None) -> dict[str, str]:
 
 
 def without_results(
-    source: Path, tables: Sequence[PhotoTable], output: Path, layer: str | None
+    source: Path | VectorTable,
+    tables: Sequence[PhotoTable],
+    output: Path,
+    layer: str | None,
 ) -> list[PhotoTable]:
     """The photo tables to read when results go to `layer` of `output`.
 
@@ -86,12 +90,13 @@ def without_results(
     They stay when there is nothing else, because they were asked for; the output itself does not.
     Raises SourceError when the file cannot be read.
     """
-    if not output.exists() or not output.samefile(source):
+    path, database = paths_of(source)
+    if not output.exists() or not output.samefile(path):
         return list(tables)
     layers = dict.fromkeys(name for table in tables for name in table.layers)
-    with reading(source) as connection:
-        schema = read_schema(connection, source)
-        results = {n for n in layers if _is_result(connection, schema.table(n), source.name)}
+    with reading(database) as connection:
+        schema = read_schema(connection, path)
+        results = {n for n in layers if _is_result(connection, schema.table(n), path.name)}
     out = {name for name in layers if layer is not None and same(name, layer)}
     left_out = out if layers.keys() <= results | out else results | out
     if layers.keys() <= left_out:

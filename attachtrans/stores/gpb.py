@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 _MAGIC = b"GP"
 _DOUBLES_OF_ENVELOPE = {0: 0, 1: 4, 2: 6, 3: 6, 4: 8}
+_VENDORS = 0x20  # the flag of an ExtendedGeoPackageBinary
 _POINT, _LINESTRING, _POLYGON = 1, 2, 3
 _CIRCULARSTRING, _TRIANGLE = 8, 17
 _COLLECTIONS = frozenset({4, 5, 6, 7, 9, 10, 11, 12, 15, 16})
@@ -71,6 +72,17 @@ def to_blob(wkb: bytes, srs_id: int) -> bytes:
     if bounds is None:
         return struct.pack("<2sBBi", _MAGIC, 0, 0x11, srs_id) + wkb
     return struct.pack("<2sBBi4d", _MAGIC, 0, 0x03, srs_id, *bounds) + wkb
+
+
+def well_known(blob: object) -> bytes | None:
+    """The well-known binary in a GeoPackage geometry.
+
+    None for NULL, for what is no geometry, and for a vendor's own encoding.
+    """
+    if not isinstance(blob, bytes) or blob[:2] != _MAGIC or len(blob) < 8 or blob[3] & _VENDORS:
+        return None
+    doubles = _DOUBLES_OF_ENVELOPE.get(blob[3] >> 1 & 7)
+    return None if doubles is None else blob[8 + 8 * doubles :]
 
 
 def to_iso(wkb: bytes) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from attachtrans.stores.geodatabase.source import as_source
 from attachtrans.stores.geopackage import quote, read_schema, reading
 from attachtrans.stores.outputclass import clean_key
 from attachtrans.stores.schema import MODEL_FP, PLACE_FP, SRC_ATT
+from attachtrans.stores.vectortable import paths_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,9 @@ def held(output: Path, fingerprint: str, placing: str | None) -> Held:
         return Held()
     found: set[str] = set()
     placed: set[str] = set()
-    with reading(output) as connection:
+    source = as_source(output)  # a geodatabase's mirror lives as long as this name
+    _, database = paths_of(source)
+    with reading(database) as connection:
         for table in read_schema(connection, output).tables:
             names = [column.name for column in table.columns]
             if MODEL_FP not in names:

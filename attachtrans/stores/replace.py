@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attachtrans.errors import BusyError, ChangedError, ImageError, SinkError, SourceError
-from attachtrans.journal import digest_of, now
+from attachtrans.journal import digest_of
 from attachtrans.stores.content import content_of, value_like
 from attachtrans.stores.durable import digest_of_file, is_on_network, link_over, replace_file
 from attachtrans.stores.geopackage import connect, quote
 from attachtrans.stores.photos import Place
+from attachtrans.stores.registry import has_table, touch
 from attachtrans.types import Draft
 
 _PATIENCE_S = 30.0
@@ -27,7 +28,7 @@ def _changed(draft: Draft) -> ChangedError:
 
 
 class BlobWriter:
-    """Replaces blobs in a GeoPackage, in place."""
+    """Replaces blobs in a GeoPackage or a mobile geodatabase, in place."""
 
     def __init__(self, path: Path, *, secure: bool) -> None:
         """Open for writing; raises BusyError when somebody else holds the file.
@@ -49,6 +50,7 @@ class BlobWriter:
         self._connection.execute(patience)
         with self._transaction():
             pass  # somebody else's edit session makes this wait, and fail in the end
+        self._is_geopackage = has_table(self._connection, "gpkg_contents")
         (self._mode,) = self._connection.execute("PRAGMA journal_mode").fetchone()
         if not is_on_network(self._path):
             # A reader in rollback mode can hold this up; that mode is as safe, only slower.
@@ -138,10 +140,8 @@ class BlobWriter:
         except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as error:
             message = f"the result does not fit into {table} row {place.row}: {error}"
             raise ImageError(message) from error
-        self._connection.execute(
-            "UPDATE gpkg_contents SET last_change = ? WHERE lower(table_name) = lower(?)",
-            (now(), table),
-        )
+        if self._is_geopackage:
+            touch(self._connection, table)
 
     def finish(self) -> tuple[str, ...]:
         """Check the file and bring back its journal mode. Raises SinkError, BusyError."""
@@ -163,7 +163,7 @@ class BlobWriter:
             raise BusyError(message)
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
         (page,) = connection.execute("PRAGMA page_size").fetchone()
-        if free * page >= 1 << 20:
+        if free * page >= 1 << 20 and self._is_geopackage:
             self._notes.append(
                 f"{free * page / 1e6:.0f} MB inside {self._path.name} are free for reuse; "
                 "--vacuum gives them back"

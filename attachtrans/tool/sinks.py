@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from attachtrans.errors import ArgumentError
 from attachtrans.journal import SUFFIX, JobDescription, Journal, now
 from attachtrans.stores.backup import kept_stem
 from attachtrans.stores.base import PhotoSink
+from attachtrans.stores.classes import target_names
 from attachtrans.stores.features import FeatureClassSink
 from attachtrans.stores.folder import FolderPhotos
 from attachtrans.stores.foldersink import (
@@ -20,9 +22,11 @@ from attachtrans.stores.foldersink import (
     prepare_results,
     results_journal,
 )
-from attachtrans.stores.outputclass import OutputClass, Provenance
+from attachtrans.stores.geodatabase.append import GeodatabaseSink, open_staging
+from attachtrans.stores.geodatabase.kinds import is_geodatabase
+from attachtrans.stores.outputclass import OutputClass, Provenance, refuse_own_layer
 from attachtrans.stores.overwrite import OverwriteSink, secured
-from attachtrans.stores.photoclass import PhotoClassSink
+from attachtrans.stores.photoclass import PhotoClassSink, layers_of
 from attachtrans.stores.photofeatures import Footprinting
 from attachtrans.stores.photos import Photos
 from attachtrans.tool.choices import ModelChoice, Writing
@@ -132,6 +136,18 @@ class Job(NamedTuple):
             arguments=json.dumps(self.model.shown),
             version=__version__,
         )
+        if not is_geodatabase(output.path):
+            return self._rows_sink(output, provenance, footprints)
+        layers = layers_of(self.photos)
+        if layers != ("",):
+            refuse_own_layer(self.source, output, target_names(layers, output.layer))
+        staging = open_staging(output.path)
+        inner = self._rows_sink(replace(output, path=staging), provenance, footprints)
+        return GeodatabaseSink(inner, staging, output.path)
+
+    def _rows_sink(
+        self, output: OutputClass, provenance: Provenance, footprints: Footprinting
+    ) -> PhotoSink:
         geometry, photos = self.writing.geometry, self.photos
         if not isinstance(photos, Photos) or geometry == "footprint":
             return PhotoClassSink(self.source, photos, output, provenance, footprints)

@@ -11,7 +11,7 @@ from attachtrans.stores.catalog import detect
 from attachtrans.stores.classes import without_results
 from attachtrans.stores.folder import FolderPhotos, open_folder
 from attachtrans.stores.geodatabase.kinds import is_geodatabase
-from attachtrans.stores.geodatabase.source import open_geodatabase
+from attachtrans.stores.geodatabase.source import as_source
 from attachtrans.stores.layouts.base import PhotoTable
 from attachtrans.stores.photos import Photos, open_photos
 from attachtrans.stores.selection import Selection
@@ -60,9 +60,7 @@ def is_feature_class(path: Path) -> bool:
 
 def readable(path: Path) -> Path | VectorTable:
     """A source of features as the stores take it. Raises ArgumentError, SourceError."""
-    if is_geodatabase(path):
-        return open_geodatabase(path)
-    return open_vector_table(path) if is_vector_table(path) else path
+    return open_vector_table(path) if is_vector_table(path) else as_source(path)
 
 
 def open_source(
@@ -93,6 +91,6 @@ def open_source(
         remap=tuple(choice.remap),
     )
     if results is not None:
-        tables = without_results(path, tables, *results)
+        tables = without_results(source, tables, *results)
     selection = Selection(where=choice.where, bbox=choice.bbox, limit=choice.limit)
     return open_photos(source, tables, selection), tuple(tables)

@@ -13,6 +13,7 @@ from attachtrans.errors import ArgumentError
 from attachtrans.infer.tiling import SEAMS
 from attachtrans.models.arguments import Pairs
 from attachtrans.report import Outcome, Report
+from attachtrans.stores.geodatabase.kinds import is_geodatabase
 from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.outputs import OutputLayout
 from attachtrans.stores.overwrite import Safety
@@ -32,17 +33,26 @@ from attachtrans.tool.translation import Translation
 
 PathLike = str | os.PathLike[str]
 
-_OUTPUT = re.compile(r"(?P<path>.+\.gpkg)(?::(?P<layer>.+))?", re.IGNORECASE | re.DOTALL)
+_OUTPUT = re.compile(
+    r"(?P<path>.+\.(gpkg|gdb|geodatabase))(?::(?P<layer>.+))?", re.IGNORECASE | re.DOTALL
+)
 P = ParamSpec("P")
 
 
 def parse_output(text: PathLike, layout: str) -> OutputClass | Path:
-    """`OUT.gpkg` or `OUT.gpkg:layer`, else a folder.
+    """`OUT.gpkg` or `OUT.gpkg:layer` (so with .gdb and .geodatabase), else a folder.
 
-    Raises ArgumentError for a name with the ending of a file.
+    Raises ArgumentError for a name with the ending of a file, and for a layout that a geodatabase
+    does not have.
     """
     found = _OUTPUT.fullmatch(os.fspath(text))
     if found:
+        if is_geodatabase(Path(found["path"])) and layout != OutputLayout.ATTACH:
+            message = (
+                f"--output-layout {layout}: a geodatabase holds photos as attachments; leave it "
+                "out, or write to a GeoPackage with --output out.gpkg"
+            )
+            raise ArgumentError(message)
         return OutputClass(
             path=Path(found["path"]), layer=found["layer"], layout=OutputLayout(layout)
         )

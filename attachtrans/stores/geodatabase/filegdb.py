@@ -6,7 +6,7 @@ pyogrio, not fiona: it hands out geometries as they are stored, with M and curve
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,14 +83,20 @@ def read_relations(path: Path) -> list[Relation]:
 
 def read_value(path: Path, table: str, column: str, row: int) -> bytes | None:
     """A binary value of one row, None when it holds none. Raises SourceError."""
+    value = read_columns(path, table, [column], row)[column]
+    return None if value is None else bytes(value)
+
+
+def read_columns(path: Path, table: str, columns: Sequence[str], row: int) -> dict[str, Any]:
+    """The values of one row by column. Raises SourceError."""
     import pyogrio
 
     with _explained(path):
-        _, _, _, data = pyogrio.raw.read(
-            gdal_name(path), layer=table, columns=[column], fids=[row], read_geometry=False
+        meta, _, _, data = pyogrio.raw.read(
+            gdal_name(path), layer=table, columns=list(columns), fids=[row], read_geometry=False
         )
-    value = data[0][0]
-    return None if value is None else bytes(value)
+    pairs = zip(meta["fields"], data, strict=True)
+    return {str(name): values.tolist()[0] for name, values in pairs}
 
 
 def _geometry(info: dict[str, Any]) -> GdbGeometry | None:

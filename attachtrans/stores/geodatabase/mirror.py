@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,14 +23,19 @@ from attachtrans.stores.geopackage import quote, same
 from attachtrans.stores.gpb import to_blob
 from attachtrans.stores.outfile import OutFile
 from attachtrans.stores.registry import GeometryRow, add_contents, add_geometry
-from attachtrans.stores.schema import Field, TableSpec, key_field
+from attachtrans.stores.schema import MODEL_FP, Field, TableSpec, key_field
 from attachtrans.stores.srs import ensure_srs
 
 _BATCH = 1000
 
 
-def make_mirror(path: Path, database: Path) -> None:
-    """Make the GeoPackage `database` of the geodatabase at `path`. Raises SourceError."""
+def make_mirror(path: Path, database: Path, *, loosely: bool = False) -> None:
+    """Make the GeoPackage `database` of the geodatabase at `path`. Raises SourceError.
+
+    loosely: to compare an output with. Tables that attachtrans did not make get no rows. Columns
+    that are neither text nor binary are declared for any value and geometries for any type, as a
+    geodatabase has fewer types than a GeoPackage and takes what fits.
+    """
     reader = mobile if kind_of(path) is Kind.MOBILE else filegdb
     tables = reader.read_tables(path)
     relations = with_named(reader.read_relations(path), tables)
@@ -40,11 +46,23 @@ def make_mirror(path: Path, database: Path) -> None:
         for table in tables:
             try:
                 with out.transaction() as connection:
-                    _fill(connection, table, relations)
+                    _fill(connection, _loose(table) if loosely else table, relations)
             except (sqlite3.IntegrityError, ValueError) as error:
                 raise SourceError(f"{path}: {table.name} cannot be read: {error}") from error
     finally:
         out.close()
+
+
+def _loose(table: GdbTable) -> GdbTable:
+    geometry = table.geometry
+    if geometry is not None:
+        geometry = replace(geometry, type_name="GEOMETRY")
+    columns = tuple(
+        c if c.declared == "BLOB" or c.declared.startswith("TEXT") else replace(c, declared="")
+        for c in table.columns
+    )
+    own = any(same(column.name, MODEL_FP) for column in columns)
+    return replace(table, columns=columns, geometry=geometry, rows=table.rows if own else iter(()))
 
 
 def _fill(connection: sqlite3.Connection, table: GdbTable, relations: Sequence[Relation]) -> None:
@@ -81,8 +99,8 @@ def _registered(table: str, geometry: GdbGeometry, srs_id: int) -> GeometryRow:
         column=geometry.column,
         type_name=geometry.type_name,
         srs_id=srs_id,
-        z=int(geometry.z),
-        m=int(geometry.m),
+        z=2 * geometry.z,  # single geometries of a layer with Z need not have it
+        m=2 * geometry.m,
     )
 
 

@@ -12,7 +12,7 @@ from attachtrans.errors import SourceError
 from attachtrans.stores.content import content_of
 from attachtrans.stores.contents import Contents, TableContents
 from attachtrans.stores.geodatabase.filegdb import read_value
-from attachtrans.stores.geodatabase.kinds import Kind, kind_of
+from attachtrans.stores.geodatabase.kinds import Kind, is_geodatabase, kind_of
 from attachtrans.stores.geodatabase.mirror import make_mirror
 from attachtrans.stores.geodatabase.mobile import replica_mark, unread_geometries
 from attachtrans.stores.geopackage import quote, reading
@@ -65,6 +65,11 @@ def open_geodatabase(path: Path) -> Geodatabase:
     source = Geodatabase(path, folder / "mirror.gpkg", kind)
     make_mirror(path, source.database)
     return source
+
+
+def as_source(path: Path) -> Path | VectorTable:
+    """A GeoPackage as it is, a geodatabase opened. Raises SourceError."""
+    return open_geodatabase(path) if is_geodatabase(path) else path
 
 
 class MobileContents(TableContents):

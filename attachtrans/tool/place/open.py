@@ -10,6 +10,7 @@ from pyproj import CRS
 from attachtrans.errors import SourceError
 from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.crs import crs_of
+from attachtrans.stores.geodatabase.source import as_source
 from attachtrans.stores.geopackage import reading
 from attachtrans.stores.outputclass import OutputClass, footprints_name
 from attachtrans.stores.photoclass import class_names, layer_of
@@ -17,6 +18,7 @@ from attachtrans.stores.photofeatures import Footprinting
 from attachtrans.stores.photos import Photos
 from attachtrans.stores.registry import read_geometry
 from attachtrans.stores.srs import read_all_srs
+from attachtrans.stores.vectortable import paths_of
 from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.placer import Placer
 from attachtrans.tool.place.poser import Poser
@@ -99,8 +101,9 @@ def _class_crs(path: Path, name: str) -> CRS | None:
     if not path.exists():
         return None
     try:
-        return layer_crs(path, name)
-    except SourceError:  # no GeoPackage, or the zero bytes that a killed run leaves
+        source = as_source(path)  # a geodatabase's mirror lives as long as this name
+        return layer_crs(paths_of(source)[1], name)
+    except SourceError:  # nothing that can be read, or the zero bytes that a killed run leaves
         return None
 
 

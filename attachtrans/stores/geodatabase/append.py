@@ -1,0 +1,106 @@
+"""Results appended to a feature class of a geodatabase: the sink behind --output OUT.gdb:layer.
+
+The sinks that append to GeoPackages fill a GeoPackage beside the geodatabase, photo by photo and
+durably. In the end its new rows go into the geodatabase all together (see `publish`). So a run that
+is killed loses nothing: the next one first puts in what the last one left.
+
+The staging GeoPackage begins with what the geodatabase holds, without its photos, so that the
+sinks find what is there already.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from attachtrans.errors import SinkError
+from attachtrans.stores.base import Objection, PhotoSink
+from attachtrans.stores.durable import sync_folder
+from attachtrans.stores.geodatabase.edition import recover
+from attachtrans.stores.geodatabase.gdal import library
+from attachtrans.stores.geodatabase.kinds import refuse_writing
+from attachtrans.stores.geodatabase.mirror import make_mirror
+from attachtrans.stores.geodatabase.publish import SEED, is_output, publish
+from attachtrans.stores.geopackage import connect, quote, read_schema
+from attachtrans.types import Draft, Item
+
+
+def open_staging(path: Path) -> Path:
+    """The GeoPackage to fill for a geodatabase; what an interrupted run left is put in first.
+
+    Raises SinkError, SourceError.
+    """
+    library()
+    recover(path)
+    if path.exists():
+        refuse_writing(path)
+    staging = path.resolve().with_name(f".{path.name}.attachtrans-staged.gpkg")
+    if staging.exists():
+        publish(staging, path)
+        drop_staging(staging)
+    if path.exists():
+        _seed(path, staging)
+    return staging
+
+
+def drop_staging(staging: Path) -> None:
+    """Delete a staging GeoPackage, whose rows are in the geodatabase now."""
+    for end in ("-wal", "-shm", "-journal", ""):
+        staging.with_name(staging.name + end).unlink(missing_ok=True)
+    sync_folder(staging.parent)
+
+
+def _seed(path: Path, staging: Path) -> None:
+    """Make a staging GeoPackage of what a geodatabase holds; it bears its name once complete."""
+    partial = staging.with_name(f"{staging.name}.part")
+    drop_staging(partial)
+    make_mirror(path, partial, loosely=True)
+    try:
+        with closing(connect(partial, write=True)) as connection:
+            connection.execute("BEGIN")
+            for table in read_schema(connection, partial).tables:
+                if is_output(table):
+                    seed, name = quote(SEED + table.name), quote(table.name)
+                    connection.execute(f"CREATE TABLE {seed} AS SELECT * FROM {name}")
+            connection.execute("COMMIT")
+        partial.replace(staging)
+    except (sqlite3.Error, OSError) as error:
+        raise SinkError(f"{staging} cannot be written: {error}") from error
+
+
+class GeodatabaseSink:
+    """A `PhotoSink` over one that fills the staging GeoPackage of a geodatabase."""
+
+    def __init__(self, inner: PhotoSink, staging: Path, path: Path) -> None:
+        self._inner = inner
+        self._staging = staging
+        self._path = path
+
+    def holds(self, item: Item, digest: str) -> bool:
+        """See PhotoSink."""
+        return self._inner.holds(item, digest)
+
+    def objection(self, item: Item, digest: str, marks: tuple[str, ...]) -> Objection | None:
+        """See PhotoSink."""
+        return self._inner.objection(item, digest, marks)
+
+    def keep(self, item: Item, data: bytes) -> None:
+        """See PhotoSink."""
+        self._inner.keep(item, data)
+
+    def commit(self, draft: Draft) -> None:
+        """See PhotoSink."""
+        self._inner.commit(draft)
+
+    def finish(self) -> tuple[str, ...]:
+        """See PhotoSink: put everything into the geodatabase."""
+        notes = self._inner.finish()
+        self._inner.close()
+        publish(self._staging, self._path)
+        drop_staging(self._staging)
+        return tuple(note.replace(str(self._staging), str(self._path)) for note in notes)
+
+    def close(self) -> None:
+        """See PhotoSink; what is staged is put in by the next run."""
+        self._inner.close()
