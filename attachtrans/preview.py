@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,15 +12,18 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from shapely.geometry import MultiPolygon, Polygon
 
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, GeorefError
 from attachtrans.geo.footprint import Footprint
-from attachtrans.geo.frame import LocalFrame, horizontal, read_crs, transform, unit_m
+from attachtrans.geo.frame import LocalFrame, horizontal, transform, unit_m
+from attachtrans.geo.ground import DemGround
 from attachtrans.geo.view import CameraView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
+Relief = Callable[[CRS, Floats, float], DemGround]
+"""(CRS of the map, its middle, metres from there to its edges) -> the ground there."""
 
 _COLOURS = ("#0b6e99", "#b5532a", "#3f7d3a", "#7a4a9c", "#a8861b", "#a03468", "#4d5a63")
 _INCHES, _DPI = 9.0, 150
@@ -31,19 +33,9 @@ _ARROW = 0.07
 _BAR = 0.25
 """Of the map's width: about how long the scale is."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Background:
-    """A picture under the footprints, such as an ortho or an elevation model.
-
-    array   (height, width) or (bands, height, width); 1 band is drawn in greys, 3 as colours
-    bounds  (west, south, east, north) in `crs`
-    crs     anything that pyproj reads; it has to be that of the map
-    """
-
-    array: NDArray[np.generic]
-    bounds: tuple[float, float, float, float]
-    crs: object
+_SUN_DEG = (315.0, 45.0)
+"""Azimuth and height of the light on the ground: from where maps have it."""
+_SHADED_PX = 1500
 
 
 class _Eye(NamedTuple):
@@ -58,7 +50,7 @@ def draw_footprints(
     path: str | Path,
     *,
     cameras: Mapping[str, CameraView] | None = None,
-    background: Background | None = None,
+    relief: Relief | None = None,
 ) -> None:
     """Writes a map of footprints, the first one's place and north up, as PNG.
 
@@ -69,10 +61,10 @@ def draw_footprints(
         footprints: by name; at least one.
         path: of the PNG.
         cameras: by the same names; their places and viewing directions are drawn.
-        background: see `Background`.
+        relief: the ground, which is drawn shaded under them; left out where it has no heights.
 
     Raises:
-        ArgumentError: no footprints, matplotlib is not installed, or a background in another CRS.
+        ArgumentError: no footprints, or matplotlib is not installed.
     """
     if not footprints:
         raise ArgumentError("there are no footprints to draw")
@@ -83,15 +75,13 @@ def draw_footprints(
             "a preview is drawn by matplotlib: pip install 'attachtrans[preview]'"
         ) from error
     crs = _map_crs(next(iter(footprints.values())))
-    if background is not None and horizontal(read_crs(background.crs)) != crs:
-        raise ArgumentError(f"the background is not in the map's coordinate system, {crs.name}")
     shapes = {name: one.to_crs(crs).geometry for name, one in footprints.items()}
     eyes = {name: _eye(view, crs) for name, view in (cameras or {}).items()}
     figure = Figure(figsize=(_INCHES, _INCHES), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     _frame(axes, shapes, eyes, unit_m(crs))
-    if background is not None:
-        _draw_background(axes, background)
+    if relief is not None:
+        _draw_relief(axes, relief, crs)
     for colour, (name, shape) in zip(_cycle(len(shapes)), shapes.items(), strict=True):
         _draw_area(axes, shape, colour)
         _draw_name(axes, shape, name, colour)
@@ -142,13 +132,32 @@ def _frame(
     axes.set_axisbelow(True)
 
 
-def _draw_background(axes: Axes, background: Background) -> None:
-    picture = np.asarray(background.array)
-    if picture.ndim == 3:
-        picture = picture[0] if len(picture) < 3 else np.moveaxis(picture[:3], 0, -1)
-    west, south, east, north = background.bounds
+def _draw_relief(axes: Axes, relief: Relief, crs: CRS) -> None:
+    from matplotlib.colors import LightSource
+    from matplotlib.transforms import Affine2D
+
     limits = axes.get_xlim(), axes.get_ylim()
-    axes.imshow(picture, cmap="Greys_r", extent=(west, east, south, north), zorder=0)
+    middle = np.array([0.5 * sum(limits[0]), 0.5 * sum(limits[1])])
+    try:
+        ground = relief(crs, middle, 0.5 * (limits[0][1] - limits[0][0]))
+    except GeorefError:  # a map without it is one as well
+        return
+    grid, heights = ground.grid, ground.surface.heights
+    step = -(-max(heights.shape) // _SHADED_PX)
+    heights = heights[::step, ::step]
+    across, down = step * np.hypot(*grid.linear)
+    light = LightSource(*_SUN_DEG).hillshade(heights, dx=across, dy=down)
+    place = Affine2D.from_values(grid.a, grid.d, grid.b, grid.e, grid.c, grid.f)
+    axes.imshow(
+        np.where(np.isfinite(heights), light, np.nan),
+        cmap="Greys_r",
+        alpha=0.5,
+        extent=(0, heights.shape[1] * step, heights.shape[0] * step, 0),
+        transform=place + axes.transData,
+        vmin=0.0,
+        vmax=1.0,
+        zorder=0,
+    )
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
 

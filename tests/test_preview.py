@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, GeorefError
 from attachtrans.geo.footprint import footprint
-from attachtrans.preview import Background, draw_footprints
-from tests.geo.footprint.scenes import PLACE, flat, panorama, pinhole
+from attachtrans.geo.ground import DemGround
+from attachtrans.preview import draw_footprints
+from tests.geo.footprint.scenes import flat, panorama, pinhole
 
 VIEWS = {
     "low": flat(pinhole((0.0, 80.0, 0.0), height=20.0)),
@@ -54,17 +55,33 @@ def test_any_coordinate_system_becomes_a_map_in_metres(tmp_path, crs):
 
 
 @pytest.mark.usefixtures("matplotlib")
-def test_a_background_lies_under_it(tmp_path):
-    x, y = PLACE
-    ramp = np.arange(100.0).reshape(1, 10, 10)
-    under = Background(array=ramp, bounds=(x - 300, y - 300, x + 300, y + 300), crs="EPSG:32633")
-    draw_footprints(FOOTPRINTS, tmp_path / "map.png", background=under)
-    with pytest.raises(ArgumentError, match="not in the map's coordinate system"):
-        draw_footprints(
-            FOOTPRINTS,
-            tmp_path / "map.png",
-            background=Background(array=ramp, bounds=under.bounds, crs="EPSG:32632"),
-        )
+def test_the_ground_lies_under_it(tmp_path):
+    """A slope to the north-west is light, one to the south-east is dark."""
+    asked = []
+
+    def slope(way):
+        def relief(crs, middle, reach_m):
+            asked.append((crs, reach_m))
+            heights = way * np.add.outer(np.arange(200.0), np.arange(200.0))
+            heights[:50] = np.nan
+            return DemGround(heights, (5.0, 0.0, middle[0] - 500, 0.0, -5.0, middle[1] + 500))
+
+        return relief
+
+    shades = []
+    for way in (0.5, -0.5):
+        draw_footprints(FOOTPRINTS, tmp_path / "map.png", relief=slope(way))
+        shades.append(pixels(tmp_path / "map.png").mean())
+    assert shades[0] > shades[1] + 10
+    assert asked[0][0].to_epsg() == 32633
+    assert asked[0][1] > 100
+
+    def nothing(crs, middle, reach_m):
+        raise GeorefError("no heights")
+
+    draw_footprints(FOOTPRINTS, tmp_path / "none.png", relief=nothing)
+    draw_footprints(FOOTPRINTS, tmp_path / "bare.png")
+    assert np.array_equal(pixels(tmp_path / "none.png"), pixels(tmp_path / "bare.png"))
 
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ Examples:
     "--preview",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PNG",
-    help="A map of the footprints (needs attachtrans[preview]).",
+    help="A map of the footprints, over --dem as a relief (needs attachtrans[preview]).",
 )
 @choosing
 @choosing_files

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from attachtrans.image import probe
 from attachtrans.image.arrays import turned
 from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.carry import source_name
+from attachtrans.stores.dem import Dem
 from attachtrans.stores.durable import put_in_place, temporary_for
 from attachtrans.stores.poses import PoseTable
 from attachtrans.stores.schema import SRC_ATT, SRC_FILE, SRC_LAYER
@@ -223,21 +225,25 @@ class Footprints:
     def _draw(self, path: Path, drawn: dict[str, tuple[Footprint, CameraView]], count: int) -> None:
         from attachtrans.preview import draw_footprints
 
-        partial = temporary_for(path)
+        draft = temporary_for(path)
+        dem = None if self.placing.dem is None else Dem.open(self.placing.dem)
         try:
             draw_footprints(
                 {key: shape for key, (shape, _) in drawn.items()},
-                partial,
+                draft,
                 cameras={key: view for key, (_, view) in drawn.items()},
+                relief=None if dem is None else partial(dem.ground, own_datum=True),
             )
-            put_in_place(partial, path)
+            put_in_place(draft, path)
         except GeorefError as error:
             self.notes.append(f"no preview: the footprints have no map in common ({error})")
             return
         except OSError as error:
             raise SinkError(f"--preview {path} cannot be written: {error}") from error
         finally:
-            partial.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
+            if dem is not None:
+                dem.close()
         if len(drawn) < count:
             self.notes.append(f"the preview shows the first {_MOST_DRAWN} footprints")
         self.notes.append(f"preview: {path}")
