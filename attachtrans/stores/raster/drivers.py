@@ -60,6 +60,22 @@ def driver_for(path: Path) -> str:
     return found
 
 
+def ending_of(driver: str) -> str:
+    """The ending, with its dot, of a driver's files: ".tif" of GTiff and COG.
+
+    Raises:
+        ArgumentError: none is known.
+    """
+    from rasterio.drivers import raster_driver_extensions
+
+    if driver == "COG":
+        return ".tif"
+    for ending, name in raster_driver_extensions().items():
+        if name == driver:
+            return f".{ending}"
+    raise ArgumentError(f"--driver {driver}: no ending of its files is known; name an output file")
+
+
 def check_writable(path: Path, spec: RasterSpec, options: RasterOptions) -> None:
     """Raise ArgumentError when the driver cannot hold such a raster, as far as that can be known.
 

@@ -57,7 +57,7 @@ def complete(first: Path, path: Path, spec: RasterSpec, options: RasterOptions) 
     else:
         copy_to(first, made, driver, options.creation)
         if levels:
-            _add_overviews(made, levels, smooth=options.smooth)
+            _add_overviews(first, levels, smooth=options.smooth, beside=made)
     _move_all(room, path)
     first.unlink()
 
@@ -65,6 +65,7 @@ def complete(first: Path, path: Path, spec: RasterSpec, options: RasterOptions) 
 def discard(first: Path, path: Path) -> None:
     """Remove what an unfinished raster left."""
     first.unlink(missing_ok=True)
+    _overviews_of(first).unlink(missing_ok=True)
     shutil.rmtree(room_for(path), ignore_errors=True)
 
 
@@ -83,15 +84,31 @@ def _levels(spec: RasterSpec, options: RasterOptions) -> list[int]:
     return [2 << level for level in range(count)]
 
 
-def _add_overviews(path: Path, factors: list[int], *, smooth: bool) -> None:
+def _add_overviews(
+    path: Path, factors: list[int], *, smooth: bool, beside: Path | None = None
+) -> None:
+    """Into a GeoTIFF; or made of it, into the .ovr file that GDAL looks for beside any other.
+
+    Formats that cannot be updated would be held in memory and written again by rasterio.
+    """
     import rasterio
     from rasterio.enums import Resampling
 
     kind = Resampling.average if smooth else Resampling.nearest
     # Overviews do not take over the level that the file was begun with.
-    levels = {"ZLEVEL_OVERVIEW": "1", "ZSTD_LEVEL_OVERVIEW": "1"}
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE, **levels), rasterio.open(path, "r+") as dataset:
+    settings = {"ZLEVEL_OVERVIEW": "1", "ZSTD_LEVEL_OVERVIEW": "1", "GDAL_CACHEMAX": _CACHE}
+    if beside is not None:
+        _overviews_of(path).unlink(missing_ok=True)
+        settings |= {"TIFF_USE_OVR": "YES", "COMPRESS_OVERVIEW": "DEFLATE"}
+        settings |= {"BIGTIFF_OVERVIEW": "IF_SAFER"}
+    with rasterio.Env(**settings), rasterio.open(path, "r+") as dataset:
         dataset.build_overviews(factors, kind)
+    if beside is not None:
+        _overviews_of(path).replace(_overviews_of(beside))
+
+
+def _overviews_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.ovr")
 
 
 def _cog_settings(options: RasterOptions) -> dict[str, str]:

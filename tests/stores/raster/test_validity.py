@@ -126,7 +126,9 @@ def test_gdal_sees_the_same_and_data_stays_data(tmp_path: Path, dtype: str, noda
     np.testing.assert_array_equal(values[0, 0, -1], value)
     if not math.isnan(nodata) and abs(nodata) < 1e38:
         np.testing.assert_array_equal(seen, wanted)
-        np.testing.assert_allclose(values[0, 0, :-1], about[:-1], rtol=2e-6, atol=1)
+        np.testing.assert_allclose(
+            values[0, 0, :-1].astype(float), about[:-1].astype(float), rtol=2e-6, atol=1
+        )
 
 
 def nearest_by_force(plane: Pixels, valid: Pixels, reach: int) -> Pixels:
@@ -328,12 +330,15 @@ def test_masks_of_every_kind_of_file(tmp_path: Path) -> None:
         "alpha": {"bands": 4},
         "nodata": {"nodata": 9.0},
     }
+    common: dict[str, Any] = {
+        "size": Size(8, 8),
+        "bands": 3,
+        "dtype": "uint8",
+        "transform": (2, 0, 1, 0, -2, 5),
+    }
     for kind, facts in kinds.items():
         path = tmp_path / f"{kind}.tif"
-        spec = RasterSpec(
-            **{"size": Size(8, 8), "bands": 3, "dtype": "uint8", "transform": (2, 0, 1, 0, -2, 5)}
-            | facts
-        )
+        spec = RasterSpec(**(common | facts))
         pixels = array.copy()
         if kind == "nodata":
             pixels[:, hole] = 8
