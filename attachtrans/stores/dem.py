@@ -315,15 +315,15 @@ def _grid(image: RasterImage, band: int) -> DemGrid:
             f"{image.path}: there is no band {band} of heights: it has {image.bands} of "
             f"{image.dtype}"
         )
-    if image.colours[band - 1] in _OF_PICTURES:
-        raise ArgumentError(
-            f"{image.path}: is a picture ({', '.join(image.colours)}) and no elevation model: its "
-            f"band {band} is {image.colours[band - 1]}"
-        )
     if image.crs is None or image.transform is None:
         raise CrsError(
             f"{image.path} does not say where it lies (it has no CRS or no transform); add them, "
             "for example with gdal_translate -a_srs"
+        )
+    if image.colours[band - 1] in _OF_PICTURES:
+        raise ArgumentError(
+            f"{image.path}: is a picture ({', '.join(image.colours)}) and no elevation model: its "
+            f"band {band} is {image.colours[band - 1]}"
         )
     return DemGrid(affine=image.transform, size=image.size, crs=horizontal(image.crs))
 

@@ -73,7 +73,7 @@ def test_some_failed(tmp_path):
         (("--where", "a"), 2, "--where concerns feature classes"),
         (("--preview", "a.jpg"), 2, "is a PNG"),
         (("--report", "none/a.jsonl"), 2, "--report none/a.jsonl cannot be written"),
-        (("--camera", "a.jpg"), 3, "is not the YAML of camera files"),
+        (("--camera", "a.jpg"), 3, "is no text, which files of cameras are"),
         (("--poses", "a.jpg"), 3, "holds no poses that can be read"),
         (("--dem", "a.jpg"), 3, "does not say where it lies"),
     ],
