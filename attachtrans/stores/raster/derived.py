@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from attachtrans.stores.raster.base import Raster
 from attachtrans.types import Size, Window
 
 
-class DerivedRaster:
+class DerivedRaster(ABC):
     """A `Raster` that is another one but for what a subclass changes; closes that one, too."""
 
     def __init__(self, raster: Raster) -> None:
@@ -49,9 +50,9 @@ class DerivedRaster:
         found.update(self._change())
         return found.hexdigest()
 
+    @abstractmethod
     def _change(self) -> bytes:
         """What tells this raster from others made of the same one."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """See `Raster`."""

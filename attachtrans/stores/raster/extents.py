@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ _MOST_BYTES = 1 << 20
 def file_and_layer(text: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """The file and the layer of "file.gpkg:layer"; a file may have a colon in its name."""
     whole, (file, colon, layer) = Path(text), os.fspath(text).rpartition(":")
-    if whole.exists() or not colon or not Path(file).is_file():
+    if whole.exists() or not colon or not Path(file).exists():
         return whole, None
     return Path(file), layer
 
 
-def vector_layers(path: Path) -> list[tuple[str, str | None]]:
-    """(name, kind of geometry) of the layers of a vector file; none of a raster.
+def vector_layers(path: Path) -> dict[str, str]:
+    """The layers of a vector file that have geometries, and of what kind; none of a raster.
 
     Raises:
         SourceError: there is no such file.
@@ -39,9 +40,9 @@ def vector_layers(path: Path) -> list[tuple[str, str | None]]:
     if not path.exists():
         raise SourceError(f"{path}: there is no such file")
     try:
-        return [(name, kind) for name, kind in pyogrio.list_layers(path)]
+        return {name: kind for name, kind in pyogrio.list_layers(path) if kind is not None}
     except DataSourceError:
-        return []
+        return {}
 
 
 def extent_of_file(text: str | os.PathLike[str]) -> tuple[Bounds, CRS]:
@@ -53,8 +54,9 @@ def extent_of_file(text: str | os.PathLike[str]) -> tuple[Bounds, CRS]:
         CrsError: it does not say where it lies.
     """
     path, layer = file_and_layer(text)
-    if _has_features(path):
-        said = _layer_info(path, layer)
+    layers = vector_layers(path)
+    if layers:
+        said = _layer_info(path, layer, layers)
         box = said["total_bounds"]
         if box is None or not np.isfinite(box).all():
             raise ArgumentError(f"{text}: there are no features whose extent could be taken")
@@ -85,23 +87,20 @@ def crs_of_file(text: str | os.PathLike[str]) -> CRS:
                 return _system(file.read(_MOST_BYTES).decode("utf-8", "replace").strip(), text)
         except OSError as error:
             raise SourceError(f"{path}: cannot be read: {error}") from error
-    if _has_features(path):
-        return _system(_layer_info(path, layer)["crs"], text)
+    layers = vector_layers(path)
+    if layers:
+        return _system(_layer_info(path, layer, layers)["crs"], text)
     with open_raster(path) as image:
         if image.crs is None:
             raise CrsError(f"{text} has no coordinate system")
         return image.crs
 
 
-def _has_features(path: Path) -> bool:
-    return any(kind is not None for _, kind in vector_layers(path))
-
-
-def _layer_info(path: Path, layer: str | None) -> dict[str, Any]:
+def _layer_info(path: Path, layer: str | None, layers: Iterable[str]) -> dict[str, Any]:
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
-    names = [name for name, kind in vector_layers(path) if kind is not None]
+    names = list(layers)
     if layer is None and len(names) > 1:
         raise ArgumentError(
             f"{path} has several layers; name one, like {path}:{names[0]} "

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -303,9 +303,9 @@ def _without_gaps(polygon: shapely.Polygon) -> shapely.Polygon | None:
     return shapely.Polygon(outer, [places for places in inner if len(places) >= 3])
 
 
-def _chosen(path: Path, layer: str | None, layers: list[tuple[str, str | None]]) -> str:
+def _chosen(path: Path, layer: str | None, layers: Mapping[str, str]) -> str:
     """The layer with the polygons."""
-    fitting = [name for name, kind in layers if kind is not None and _may_hold_polygons(kind)]
+    fitting = [name for name, kind in layers.items() if _may_hold_polygons(kind)]
     if layer is not None:
         if layer in fitting:
             return layer
