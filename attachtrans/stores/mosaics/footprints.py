@@ -17,7 +17,6 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from pyproj import CRS
 
 from attachtrans.errors import ArgumentError, CrsError, LayoutError, SourceError
@@ -215,8 +214,8 @@ def _path_column(layer: _Layer) -> str | None:
 
 def _columns(
     layer: _Layer, names: Sequence[str], most: int | None, where: str | None
-) -> dict[str, NDArray[Any]]:
-    """Columns by name, and "" for well-known binary."""
+) -> dict[str, Any]:
+    """Columns by name, and "" for well-known binary, None without geometry."""
     import pyogrio.raw
 
     meta, _, shapes, data = pyogrio.raw.read(
@@ -250,8 +249,11 @@ def _read(
     if sort is not None:
         falling = settings.get("SORTFIELDASC", "YES").upper() in {"NO", "FALSE", "0"}
         keys = data[sort]
-        rows.sort(key=lambda row: (keys[row] is not None, keys[row]), reverse=falling)
-    bounds = shapely.bounds(shapely.from_wkb(data[""]))
+        rows.sort(key=lambda row: (keys[row] is not None, keys[row] or 0), reverse=falling)
+    if data[""] is None:  # a table without geometry
+        bounds = np.full((len(data[paths]), 4), np.nan)
+    else:
+        bounds = shapely.bounds(shapely.from_wkb(data[""], on_invalid="ignore"))
     found = [
         Entry(
             text=str(data[paths][row]),

@@ -82,17 +82,21 @@ def read_headers(paths: Sequence[str]) -> Headers:
     Raises:
         SourceError: names the first one that cannot be opened or has no place on the map.
     """
+    import rasterio
+
     kinds: dict[Kind, int] = {}
     first: list[int] = []
     of = np.zeros(len(paths), dtype=np.int64)
     sizes = np.zeros((len(paths), 2), dtype=np.int64)
     transforms = np.zeros((len(paths), 6))
-    for index, path in enumerate(paths):
-        kind, sizes[index], transforms[index] = _header(path)
-        if kind not in kinds:
-            kinds[kind] = len(kinds)
-            first.append(index)
-        of[index] = kinds[kind]
+    # Else every opening lists the folder, which may hold them all.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
+        for index, path in enumerate(paths):
+            kind, sizes[index], transforms[index] = _header(path)
+            if kind not in kinds:
+                kinds[kind] = len(kinds)
+                first.append(index)
+            of[index] = kinds[kind]
     return Headers(
         kinds=tuple(kinds), first=tuple(first), of=of, sizes=sizes, transforms=transforms
     )

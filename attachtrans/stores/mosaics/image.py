@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -53,7 +54,7 @@ class MosaicImage(RasterImage):
         member may be under any window.
         """
         super().__init__(dataset)
-        self.name = identity.name
+        self.path, self.name = Path(identity.name), identity.name
         self.notes = identity.notes
         self._fingerprint = identity.fingerprint
         self._members, self._boxes, self._folder = members, boxes, folder

@@ -83,7 +83,10 @@ def locate(text: str, base: Path) -> tuple[str, str | None]:
         return written.replace("\0", ""), _SPECIAL
     if _SCHEME.match(written) and not (base / written).exists():
         return written, _SPECIAL
-    return os.path.normpath(base / written), None
+    found = base / written
+    if "\\" in written and not found.exists():  # written on Windows
+        found = base / written.replace("\\", "/")
+    return os.path.normpath(found), None
 
 
 def is_network(text: str) -> bool:

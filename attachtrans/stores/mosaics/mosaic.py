@@ -27,7 +27,7 @@ from attachtrans.stores.mosaics.footprints import read_footprints, read_gti
 from attachtrans.stores.mosaics.grid import MosaicGrid, make_grid
 from attachtrans.stores.mosaics.headers import Headers, read_headers, require_alike
 from attachtrans.stores.mosaics.image import Identity, MosaicImage
-from attachtrans.stores.mosaics.listing import listing_of
+from attachtrans.stores.mosaics.listing import listing_of, stamp_of
 from attachtrans.stores.mosaics.recognise import recognise
 from attachtrans.stores.mosaics.stac import read_stac, read_stac_parquet
 from attachtrans.stores.mosaics.vrt import read_vrt
@@ -230,7 +230,9 @@ class Mosaic:
         """SHA-256 in hex of the members' paths, sizes and times, and of how they are drawn."""
         found = hashlib.sha256()
         settings = sorted(self._contents.settings.items())
-        words = (self.kind, self.order_of(order), self._choice.resampling, settings)
+        # A VRT says where its files lie; other sources only name them.
+        own = stamp_of(str(self.source)) if self.kind is MosaicKind.VRT else None
+        words = (self.kind, own, self.order_of(order), self._choice.resampling, settings)
         found.update(repr(words).encode())
         for path, stamp in zip(self._listing.paths, self._listing.stamps.tolist(), strict=True):
             found.update(f"{path}\0{stamp}\n".encode("utf-8", "surrogateescape"))

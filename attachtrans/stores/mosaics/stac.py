@@ -20,6 +20,7 @@ from attachtrans.errors import ArgumentError, LayoutError, SourceError
 from attachtrans.stores.mosaics.base import Bounds, Contents, Entry, MosaicChoice
 from attachtrans.stores.mosaics.footprints import RASTER, read_date
 from attachtrans.stores.mosaics.listing import is_network
+from attachtrans.stores.poses.base import numbers
 from attachtrans.stores.poses.documents import read_json
 from attachtrans.stores.resolve import is_remote
 
@@ -249,8 +250,8 @@ def _chosen(assets: list[_Asset], item: str, wanted: str | None) -> _Asset | Non
 
 def _bounds(box: object) -> Bounds | None:
     """Without the heights of a box of six numbers."""
-    if not isinstance(box, list) or len(box) not in {4, 6} or None in box:
+    values = numbers(box, 6) or numbers(box, 4)
+    if values is None:
         return None
-    half = len(box) // 2
-    left, bottom, right, top = (float(box[i]) for i in (0, 1, half, half + 1))
-    return left, bottom, right, top
+    half = len(values) // 2
+    return values[0], values[1], values[half], values[half + 1]

@@ -167,7 +167,9 @@ class RasterImage:
             with self._lock:
                 return read(self._dataset, place)
         except gdal_errors() as error:
-            raise SourceError(f"{self.path}: cannot be read: {error}") from error
+            # What rasterio raises points to GDAL's own words, which name the damaged part.
+            reason = error.__cause__ or error
+            raise SourceError(f"{self.path}: cannot be read: {reason}") from error
 
     def georef(self, ground: Ground | None = None, *, crs: CRS | None = None) -> Georef | None:
         """Where the image lies: by its transform, its RPC or its control points, in this order.

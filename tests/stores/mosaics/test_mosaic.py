@@ -278,6 +278,16 @@ def test_a_member_that_vanishes_during_the_run_is_an_error_not_a_hole(tmp_path) 
                 read(Window(col=90, row=0, width=20, height=10))
 
 
+def test_a_member_that_is_damaged_inside_is_named_when_it_is_read(tmp_path) -> None:
+    values = np.random.default_rng(4).integers(1, 255, (1, 256, 256))
+    path = tile(tmp_path / "b.tif", values, compress="deflate", tiled=True, blockxsize=64)
+    path.write_bytes(path.read_bytes()[:-9000])
+    index = footprints(tmp_path / "i.gpkg", ["b.tif"])
+    damaged = pytest.raises(SourceError, match=r"i\.gpkg: cannot be read: .*b\.tif, band 1")
+    with open_mosaic(index) as mosaic, mosaic.mosaicked() as image, damaged:
+        image.read()
+
+
 def test_the_fingerprint_is_of_the_members_and_stays_between_runs(stack) -> None:
     with open_mosaic(stack) as mosaic, mosaic.mosaicked() as image:
         first = image.fingerprint()

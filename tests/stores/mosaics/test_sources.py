@@ -101,6 +101,14 @@ def test_absolute_and_climbing_paths_are_followed_and_names_are_safe(two) -> Non
     is_both(source, MosaicChoice())
 
 
+def test_paths_that_windows_wrote_are_found(two) -> None:
+    source = footprints(two / "i.gpkg", ["sub/a.tif", "sub/b.tif"])
+    layer = geopandas.read_file(source)
+    layer["location"] = layer["location"].str.replace("/", "\\")
+    layer.to_file(two / "w.gpkg")
+    is_both(two / "w.gpkg")
+
+
 def test_names_are_unique(tmp_path) -> None:
     paths = [str(tile(tmp_path / f"{n}/image.tif", 1)) for n in range(3)]
     (tmp_path / "else").mkdir()
@@ -210,6 +218,20 @@ def test_a_tile_index_says_how_its_mosaic_is(tmp_path) -> None:
     falling = gti(tmp_path / "other.gti", "<SortField>z</SortField><SortFieldAsc>no</SortFieldAsc>")
     with open_mosaic(falling) as mosaic, mosaic.mosaicked() as image:
         assert (image.read() == 1).all()
+
+
+def test_null_sort_values_and_damaged_items_end_nothing(tmp_path) -> None:
+    for name, value in (("a", 1), ("b", 2), ("c", 3)):
+        tile(tmp_path / f"{name}.tif", value)
+    names = ["a.tif", "b.tif", "c.tif"]
+    footprints(tmp_path / "index.gpkg", names, z=["x", None, None])
+    source = gti(tmp_path / "mosaic.gti", "<SortField>z</SortField>")
+    with open_mosaic(source) as mosaic, mosaic.mosaicked() as image:
+        assert (image.read() == 1).all()
+    odd = {**item("x", "a.tif"), "bbox": ["west", 1, 2, None], "properties": {"datetime": 5}}
+    with open_mosaic(write_json(tmp_path / "i.json", odd)) as mosaic:
+        (member,) = mosaic.members
+    assert (member.bounds, member.date, member.problem) == (None, None, None)
 
 
 def test_a_tile_index_with_a_geotransform(tmp_path) -> None:
