@@ -40,27 +40,38 @@ class Bar:
             smoothing=0.1,
         )
         self._lock = threading.Lock()
-        self._pixels = 0
+        self._pixels = self._planned = 0
         self._started = time.monotonic()
         self._shown = 0.0
 
     def backed_up(self, done: int, total: int) -> None:
-        """See `tool.translate.Progress`."""
+        """See `tool.progress.Progress`."""
         self._say(f"backup {done / max(total, 1):.0%}")
 
     def mosaicked(self, done: int, total: int) -> None:
         """See `tool.place.mosaics.Watch`: photos are through, so nothing else moves the bar."""
         self._say(f"mosaic {done / max(total, 1):.0%}", refresh=True)
 
+    def planned(self, pixels: int) -> None:
+        """See `tool.progress.Progress`: a raster is to come, whose pixels move the bar."""
+        with self._lock:
+            if self._planned == 0:
+                self._bar.unit, self._bar.total, self._bar.n = "MP", 0, 0
+            self._planned += pixels
+            self._bar.total = round(self._planned / 1e6, 2)
+
     def computed(self, pixels: int) -> None:
-        """See `tool.translate.Progress`."""
+        """See `tool.progress.Progress`."""
         with self._lock:
             self._pixels += pixels
+            if self._planned:
+                self._bar.update(round(self._pixels / 1e6, 2) - self._bar.n)
+                return
         rate = self._pixels / 1e6 / max(time.monotonic() - self._started, 1e-9)
         self._say(f"{rate:.2f} MP/s")
 
     def told(self, text: str) -> None:
-        """See `tool.translate.Progress`."""
+        """See `tool.progress.Progress`."""
         if not self._bar.disable:
             self.write(text)
 
@@ -75,7 +86,8 @@ class Bar:
     def advance(self) -> None:
         """One more attachment is dealt with."""
         with self._lock:
-            self._bar.update()
+            if not self._planned:
+                self._bar.update()
 
     def write(self, line: str) -> None:
         """A line above the bar."""

@@ -24,6 +24,7 @@ from attachtrans.roles import Translated
 from attachtrans.stores.raster.base import Raster
 from attachtrans.stores.raster.resumable import ResumableWriter
 from attachtrans.stores.raster.validity import (
+    alpha_as,
     filled,
     scaled_alpha,
     scaled_mask,
@@ -137,15 +138,18 @@ class WindowedRun:
         *,
         writers: int,
         stop: threading.Event,
+        on_pixels: Callable[[int], None],
     ) -> None:
         """`excerpts` begins after the blocks that the writer holds already.
 
         Every engine gets a thread, and so many threads write; `stop` is set to end early.
+        `on_pixels` is told of pixels that no engine was given.
         """
         self._reading = reading
         self._engines = engines
         self._writer = writer
         self._writers = writers
+        self._on_pixels = on_pixels
         self._first = writer.done
         self._excerpts = enumerate(excerpts)
         room = _BLOCKS + _BLOCKS_PER_DEVICE * len(engines) + writers
@@ -232,6 +236,7 @@ class WindowedRun:
                     self._hand_on(blocks, engine.flush())
                 return
             if block.values is None:
+                self._on_pixels(block.excerpt.source.width * block.excerpt.source.height)
                 self._queues.done.put(_Done(block=block, result=None))
                 continue
             blocks[block.index] = block
@@ -329,8 +334,8 @@ class WindowedRun:
             source = window
         else:
             source, mask = needed, self._reading.raster.read_mask(needed)
-        dtype = np.dtype(self._writer.spec.dtype)
-        return scaled_alpha(mask, source, block.excerpt.block, *self._sizes, dtype)
+        scaled = scaled_alpha(mask, source, block.excerpt.block, *self._sizes)
+        return alpha_as(scaled, np.dtype(self._writer.spec.dtype))
 
 
 def _grown(window: Window, reach: int, whole: Size) -> Window:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,7 +31,12 @@ from attachtrans.cli.options import (
     placing_of,
     problem,
     products,
+    rastering,
+    rasters_of,
 )
+
+if TYPE_CHECKING:
+    from attachtrans.tool.choices import Space
 
 _TRANSLATE_EXAMPLES = """
 \b
@@ -46,13 +51,19 @@ Examples:
   A folder of drone photos: sharper photos, their footprints on the map, and orthos:
     attachtrans translate drone/ --model sr-x2 --output sharp.gpkg:photos --dem dsm.tif \
       --ortho orthos/
+  A satellite image, in bands 4, 3 and 2, and a mosaic of all images of a folder:
+    attachtrans translate scene.tif --model night2day.dlpk --bands 4,3,2 --output day.tif
+    attachtrans translate scenes/ --mosaic --model sr-x2 --output sharp.tif --overviews
+  Tiles of a map on the internet, at an extent in degrees:
+    attachtrans translate "https://tiles.example.org/{z}/{x}/{y}.jpg" --model sr-x2 \
+      --extent 11.5 48.1 11.6 48.2 --extent-crs EPSG:4326 --cell-size 1 --output sharp.tif
   What would happen:
     attachtrans translate trees.gpkg --model sr-x2 --overwrite-attachments --dry-run
 """
 
 
 @click.command(cls=Grouped, epilog=_TRANSLATE_EXAMPLES)
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @option(
     MODEL,
     "-m",
@@ -74,9 +85,9 @@ Examples:
     OUTPUT,
     "-o",
     "--output",
-    metavar="OUT.gpkg[:LAYER]|FOLDER",
-    help="Feature class to write or append to, or a folder for photos of a folder; the source "
-    "stays as it is.",
+    metavar="OUT.gpkg[:LAYER]|FOLDER|OUT.tif",
+    help="Feature class to write or append to; a folder for photos and rasters of a folder; the "
+    "result of a raster. The source stays as it is.",
 )
 @option(
     OUTPUT,
@@ -92,6 +103,13 @@ Examples:
     default="attach",
     show_default=True,
     help="How photos hang on the output's features.",
+)
+@option(
+    OUTPUT,
+    "--index",
+    type=click.Choice(["geojson", "geoparquet", "none"]),
+    help="Of an output folder: where its photos belong, with geometries and attributes (default: "
+    "geojson for photos of a feature class, none for those of a folder).",
 )
 @option(OUTPUT, "--overwrite-attachments", is_flag=True, help="Replace the photos in place.")
 @option(
@@ -121,6 +139,7 @@ Examples:
 @placing
 @footprinting
 @products
+@rastering
 @option(
     FILES,
     "--format",
@@ -196,9 +215,9 @@ Examples:
     MODEL,
     "--pixel-space/--map-space",
     "pixel_space",
-    default=True,
-    show_default=True,
-    help="Run the net on the photo's own rows and columns, or rectified to the map.",
+    default=None,
+    help="Run the net on the image's own rows and columns (the default for photos), or on the map "
+    "(the default for rasters): a photo with a camera is rectified first.",
 )
 @option(REPORT, "--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @option(
@@ -211,11 +230,14 @@ Examples:
 @option(REPORT, "-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @click.pass_context
 def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options: Any) -> None:
-    """Translate the photos of SOURCE, a GeoPackage or a folder, with a deep-learning model.
+    """Translate the photos or the rasters of SOURCE with a deep-learning model.
 
-    A GeoPackage may hold Esri attachments, OGC related media, columns with paths (QField, Mergin
-    Maps, ODK, geotagged photos) or BLOB columns; only images are touched. Running the same command
-    again goes on where a run was interrupted and never translates a photo twice.
+    SOURCE is a feature class with photos (GeoPackage, geodatabase, Shapefile, GeoJSON ...: Esri
+    attachments, OGC related media, columns with paths as QField, Mergin Maps and ODK have them,
+    BLOB columns), a folder, a photo; a raster, a mosaic (VRT, tile index, footprints with paths,
+    STAC), a service (XYZ, WMTS, WMS, ImageServer, MapServer); or a layer file of QGIS or ArcGIS
+    Pro. Running the same command again goes on where a run was interrupted and never translates
+    anything twice.
     """
     from attachtrans.console import Bar, Tally
     from attachtrans.tool.translate import plan_translation
@@ -225,8 +247,14 @@ def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
     if (seed := options.pop("seed")) is not None:
         options["arguments"] = (*options["arguments"], ("seed", str(seed)))
     placed = placing_of(options)
+    choice = rasters_of(options, placed.crs)
+    spaces: dict[bool | None, Space | None] = {True: "pixel", False: "map", None: None}
     translation = plan_translation(
-        **options, bbox=bbox or None, space="pixel" if pixel_space else "map", placing=placed
+        **options,
+        bbox=bbox or None,
+        space=spaces[pixel_space],
+        placing=placed,
+        rasters=choice,
     )
     tally = Tally()
     with ExitStack() as stack:
@@ -249,7 +277,7 @@ def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
             for line in tally.lines(translation.output, translation.notes):
                 click.echo(line, err=True)
             click.echo(
-                "interrupted; every photo is either original or translated. "
+                "interrupted; every photo and raster is either original or translated. "
                 "Run the same command again to go on.",
                 err=True,
             )

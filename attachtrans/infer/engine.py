@@ -48,7 +48,6 @@ _WAITING_BYTES = 256 << 20
 # Results on their way from the device, while the next image is already being computed.
 _ON_THE_WAY = 2
 
-
 Result = tuple[K, Translated | InferenceError]
 
 
@@ -126,8 +125,13 @@ class Engine(Generic[K]):
         """In which the net is computed by now: fp32, bf16 or fp16."""
         return self._caller.precision
 
+    @property
+    def takes_excerpts(self) -> bool:
+        """Whether large images may come in parts: not where each step needs all of them."""
+        return self._steps is None and not self._exact
+
     def plan(self, size: Size) -> Plan:
-        """How an image of this size is cut by now: with smaller tiles once memory ran out."""
+        """How an image is cut by now: with smaller tiles once memory ran out."""
         return self._tiling.plan(size, self._spec)
 
     @torch.inference_mode()
@@ -141,11 +145,9 @@ class Engine(Generic[K]):
     ) -> list[Result[K]]:
         """Take in one image (bands, height, width) and give what has been finished by now.
 
-        The array must not change before its result is out. Results come in any order, each with
-        the key of its image. excerpt says which part of a larger image this is; those of a panel
-        come one after the other. valid (height, width) is 0 where the result is of no account:
-        tiles that see nothing else are left out. Raises ArgumentError for an array that is no
-        image.
+        The array must not change before its result is out; results come in any order. excerpt
+        says which part of a larger image this is; those of a panel come one after the other. Tiles
+        that see nothing of `valid` (height, width) are left out. Raises ArgumentError for no image.
         """
         if array.ndim != 3 or 0 in array.shape:
             raise ArgumentError(

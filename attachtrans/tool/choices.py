@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from attachtrans.errors import ArgumentError
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
+from attachtrans.stores.indexed import rows_of
 from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.overwrite import Safety
+from attachtrans.stores.photoindex import IndexKind
 from attachtrans.tool.place.options import Placing
 
 Space = Literal["pixel", "map"]
@@ -55,9 +58,12 @@ class ModelChoice:
 class Writing:
     """Where and how results are written.
 
-    output    a feature class, a folder for photos of a folder, None: in the photos' place
-    geometry  of a feature class: the source's, a footprint per photo, or both in two classes
+    output    a feature class, a folder, None: in the photos' place
+    geometry  of a feature class or an index: the source's, a footprint per photo, or both in two
+              classes
     placing   where photos were taken and what they look at
+    index     of a folder: its kind, "none" for rows without an index (photos of a feature class
+              have rows always), None for a plain tree of files
     """
 
     output: OutputClass | Path | None
@@ -70,6 +76,14 @@ class Writing:
     vacuum: bool
     geometry: Geometry
     placing: Placing
+    index: IndexKind | None = None
+
+    @property
+    def rows(self) -> OutputClass | None:
+        """The feature class that results have rows in, be it the one behind an index."""
+        if isinstance(self.output, Path) and self.index is not None:
+            return rows_of(self.output)
+        return self.output if isinstance(self.output, OutputClass) else None
 
     @property
     def target(self) -> Path | None:
@@ -85,3 +99,17 @@ class Writing:
     def looks(self) -> bool:
         """Whether photos are looked for on the map."""
         return self.footprints or self.space == "map" or self.placing.has_products
+
+
+def index_kind(asked: IndexKind | None, *, to_folder: bool, of_features: bool) -> IndexKind | None:
+    """What index a folder of results has (`Writing.index`): photos of features have one.
+
+    Raises ArgumentError for an index where there is no folder.
+    """
+    if not to_folder:
+        if asked is not None:
+            raise ArgumentError(f"--index {asked} goes with --output FOLDER only")
+        return None
+    if of_features:
+        return asked or "geojson"
+    return None if asked == "none" else asked

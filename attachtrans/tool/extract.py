@@ -20,16 +20,28 @@ from attachtrans.stores.attributes import Feature, FeatureReader
 from attachtrans.stores.catalog import detect
 from attachtrans.stores.durable import digest_of_file, replace_file
 from attachtrans.stores.filenames import UniqueNames, ending_for, safe_stem, split_name
+from attachtrans.stores.photoindex import (
+    Columns,
+    IndexEntry,
+    IndexKind,
+    index_path,
+    render_index,
+)
 from attachtrans.stores.photos import Photos, open_photos
 from attachtrans.stores.selection import Selection
 from attachtrans.stores.srs import Srs
-from attachtrans.tool.photo_index import STEM, IndexEntry, IndexKind, index_path, render_index
 from attachtrans.tool.sources import readable
 from attachtrans.types import FeatureRef, Item
 
 PathLike = str | os.PathLike[str]
 P = ParamSpec("P")
 
+_STEM = "photos"
+_COLUMNS = Columns(
+    own=("file", "attachment", "media_type", "layer", "fid", "key", "digest"),
+    declared={"fid": "INTEGER"},
+)
+"""Of the index: what the source calls a photo, where it hangs, the SHA-256 of its file."""
 _HEAD_BYTES = 4096
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _BUILT_IN_FIELDS = ("fid", "layer", "n", "stem")
@@ -180,7 +192,7 @@ class Extraction:
             reader = FeatureReader(self.photos.database, self.photos.tables)
             stack.callback(reader.close)
             if self.index is not None:
-                self._names.take(STEM)
+                self._names.take(_STEM)
             for item in self.photos:
                 yield self._extract(item, self._stem(item, reader), reader)
             systems = {layer: reader.srs(layer) for layer in reader.layers}
@@ -266,20 +278,22 @@ class Extraction:
         self, item: Item, file: str, media_type: str, digest: str, reader: FeatureReader
     ) -> None:
         for ref in item.features or (None,):
-            entry = IndexEntry(
-                file=file,
-                attachment=item.name,
-                media_type=media_type,
-                layer=ref.layer if ref else None,
-                fid=ref.fid if ref else None,
-                key=item.key,
-                digest=digest,
-                feature=self._feature(ref, reader) if ref else None,
+            own = {
+                "file": file,
+                "attachment": item.name,
+                "media_type": media_type,
+                "layer": ref.layer if ref else None,
+                "fid": ref.fid if ref else None,
+                "key": item.key,
+                "digest": digest,
+            }
+            feature = self._feature(ref, reader) if ref else None
+            self._entries.append(
+                IndexEntry(own=own, layer=ref.layer if ref else None, feature=feature)
             )
-            self._entries.append(entry)
 
     def _write_index(self, path: Path, systems: Mapping[str, Srs | None]) -> None:
-        content, notes = render_index(self.index_kind, self._entries, systems)
+        content, notes = render_index(self.index_kind, _COLUMNS, self._entries, systems)
         self.notes.extend(notes)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -348,7 +362,7 @@ def plan_extraction(  # noqa: PLR0913 - the tool's face: every option by name
     return Extraction(
         source=path,
         folder=target,
-        index=index_path(target, index),
+        index=index_path(target, index, _STEM, _COLUMNS.own),
         photos=photos,
         template=None if name_by is None else _template(name_by, photos),
         index_kind=index,

@@ -12,6 +12,10 @@ class Progress(Protocol):
         """Pages of the backup that are written, and pages in all."""
         ...
 
+    def planned(self, pixels: int) -> None:
+        """So many more input pixels are to go through the net; photos are counted instead."""
+        ...
+
     def computed(self, pixels: int) -> None:
         """So many more input pixels went through the net."""
         ...
@@ -25,6 +29,9 @@ class Quiet:
     """Progress for nobody."""
 
     def backed_up(self, done: int, total: int) -> None:
+        """See `Progress`."""
+
+    def planned(self, pixels: int) -> None:
         """See `Progress`."""
 
     def computed(self, pixels: int) -> None:

@@ -24,6 +24,7 @@ from attachtrans.stores.foldersink import (
 )
 from attachtrans.stores.geodatabase.append import GeodatabaseSink, open_staging
 from attachtrans.stores.geodatabase.kinds import is_geodatabase
+from attachtrans.stores.indexed import FolderIndex, FolderRowsSink, IndexedSink
 from attachtrans.stores.outputclass import OutputClass, Provenance, refuse_own_layer
 from attachtrans.stores.overwrite import OverwriteSink, secured
 from attachtrans.stores.photoclass import PhotoClassSink, layers_of
@@ -71,23 +72,29 @@ class Job(NamedTuple):
         )
 
     def check(self) -> None:
-        """Refuse what cannot be, before anything is loaded. Raises ArgumentError."""
-        output, of_features = self.writing.output, isinstance(self.photos, Photos)
-        if isinstance(output, Path) and of_features:
-            raise ArgumentError(
-                f"--output {output}: photos of a feature class go into one; name a GeoPackage, "
-                "like out.gpkg:trees (attachtrans extract writes photos to files)"
-            )
-        if (
-            isinstance(output, OutputClass)
-            and not of_features
-            and self.writing.geometry != "footprint"
+        """Refuse what cannot be, before anything is loaded.
+
+        Raises ArgumentError, OutputExistsError.
+        """
+        of_features = isinstance(self.photos, Photos)
+        if self.writing.rows is not None and not (
+            of_features or self.writing.geometry == "footprint"
         ):
             raise ArgumentError(
                 f"--geometry {self.writing.geometry}: photos of a folder hang on no features, so "
                 "their geometries can only be footprints"
             )
+        if (index := self._index) is not None:
+            index.path()
         self._check_placing()
+
+    @property
+    def _index(self) -> FolderIndex | None:
+        """Of the folder that results go to."""
+        output, kind = self.writing.output, self.writing.index
+        if not isinstance(output, Path) or kind is None:
+            return None
+        return FolderIndex(folder=output, kind=kind)
 
     def _check_placing(self) -> None:
         """Refuse options that would have no effect. Raises ArgumentError."""
@@ -112,8 +119,9 @@ class Job(NamedTuple):
 
     def prepare(self) -> None:
         """Make the folder of results. Raises ArgumentError, SinkError."""
-        if isinstance(self.writing.output, Path) and isinstance(self.photos, FolderPhotos):
-            prepare_results(self.photos, self.writing.output)
+        if isinstance(self.writing.output, Path):
+            own = self.photos.folder if isinstance(self.photos, FolderPhotos) else None
+            prepare_results(self.writing.output, own)
 
     def sink(
         self, journal: Journal, footprints: Footprinting, backed_up: Callable[[int, int], None]
@@ -122,6 +130,8 @@ class Job(NamedTuple):
         output, photos, fingerprint = self.writing.output, self.photos, self.model.fingerprint
         if isinstance(output, OutputClass):
             return self._class_sink(output, footprints)
+        if (rows := self.writing.rows) is not None and (index := self._index) is not None:
+            return IndexedSink(self._folder_sink(rows, journal, footprints), index)
         if isinstance(photos, FolderPhotos) and output is not None:
             return FolderSink(photos, output, journal, fingerprint=fingerprint)
         kind = FolderOverwriteSink if isinstance(photos, FolderPhotos) else OverwriteSink
@@ -129,25 +139,35 @@ class Job(NamedTuple):
             photos, journal, self.writing.safety, fingerprint=fingerprint, progress=backed_up
         )
 
-    def _class_sink(self, output: OutputClass, footprints: Footprinting) -> PhotoSink:
-        provenance = Provenance(
+    @property
+    def _provenance(self) -> Provenance:
+        return Provenance(
             model=self.model.definition.name,
             fingerprint=self.model.fingerprint,
             arguments=json.dumps(self.model.shown),
             version=__version__,
         )
+
+    def _folder_sink(
+        self, rows: OutputClass, journal: Journal, footprints: Footprinting
+    ) -> PhotoSink:
+        """What fills a folder and the rows behind its index."""
+        if isinstance(self.photos, FolderPhotos):
+            return FolderRowsSink(self.photos, journal, self._provenance, rows, footprints)
+        return self._rows_sink(rows, footprints)
+
+    def _class_sink(self, output: OutputClass, footprints: Footprinting) -> PhotoSink:
         if not is_geodatabase(output.path):
-            return self._rows_sink(output, provenance, footprints)
+            return self._rows_sink(output, footprints)
         layers = layers_of(self.photos)
         if layers != ("",):
             refuse_own_layer(self.source, output, target_names(layers, output.layer))
         staging = open_staging(output.path)
-        inner = self._rows_sink(replace(output, path=staging), provenance, footprints)
+        inner = self._rows_sink(replace(output, path=staging), footprints)
         return GeodatabaseSink(inner, staging, output.path)
 
-    def _rows_sink(
-        self, output: OutputClass, provenance: Provenance, footprints: Footprinting
-    ) -> PhotoSink:
+    def _rows_sink(self, output: OutputClass, footprints: Footprinting) -> PhotoSink:
+        provenance = self._provenance
         geometry, photos = self.writing.geometry, self.photos
         if not isinstance(photos, Photos) or geometry == "footprint":
             return PhotoClassSink(self.source, photos, output, provenance, footprints)

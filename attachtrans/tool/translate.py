@@ -13,25 +13,35 @@ from attachtrans.errors import ArgumentError
 from attachtrans.infer.tiling import SEAMS
 from attachtrans.models.arguments import Pairs
 from attachtrans.report import Outcome, Report
+from attachtrans.stores.folder import FolderPhotos
 from attachtrans.stores.geodatabase.kinds import is_geodatabase
+from attachtrans.stores.layouts.base import PhotoTable
 from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.outputs import OutputLayout
 from attachtrans.stores.overwrite import Safety
+from attachtrans.stores.photoindex import IndexKind
+from attachtrans.stores.photos import Photos
 from attachtrans.tool.choices import (
     GEOMETRIES,
     Geometry,
     Running,
     Space,
     Writing,
+    index_kind,
 )
 from attachtrans.tool.chosenmodel import choose_model
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.progress import Progress, Quiet
+from attachtrans.tool.rasters.choice import RasterChoice
+from attachtrans.tool.rasters.plan import Found, Request, find_rasters
+from attachtrans.tool.rasters.run import RasterTranslation
 from attachtrans.tool.sinks import Job
 from attachtrans.tool.sources import Choice, is_feature_class, is_geopackage, open_source
+from attachtrans.tool.together import Together
 from attachtrans.tool.translation import Translation
 
 PathLike = str | os.PathLike[str]
+Run = Translation | RasterTranslation | Together
 
 _OUTPUT = re.compile(
     r"(?P<path>.+\.(gpkg|gdb|geodatabase))(?::(?P<layer>.+))?", re.IGNORECASE | re.DOTALL
@@ -60,7 +70,7 @@ def parse_output(text: PathLike, layout: str) -> OutputClass | Path:
     if path.suffix and not path.is_dir():
         message = (
             f"--output {text}: write a GeoPackage and maybe a layer, like out.gpkg:trees, or name "
-            "a folder for photos of a folder"
+            "a folder"
         )
         raise ArgumentError(message)
     return path
@@ -82,6 +92,7 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     bbox: tuple[float, float, float, float] | None = None,
     limit: int | None = None,
     output_layout: str = "attach",
+    index: IndexKind | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
     quality: int | None = None,
     device: str = "auto",
@@ -91,10 +102,11 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     trust_code: bool = False,
     compile: bool = False,  # noqa: A002 - the option's name
     scale: float | None = None,
-    space: Space = "pixel",
+    space: Space | None = None,
     patterns: Sequence[str] = (),
     geometry: Geometry | None = None,
     placing: Placing | None = None,
+    rasters: RasterChoice | None = None,
     backup: bool = True,
     secure: bool = False,
     restart: bool = False,
@@ -104,14 +116,15 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     max_pixels: int = 500_000_000,
     dry_run: bool = False,
     progress: Progress | None = None,
-) -> Translation:
-    """Prepare a run over photos: check everything, write nothing.
+) -> Run:
+    """Prepare a run over photos or rasters: check everything, write nothing.
 
-    source      GeoPackage with photos (attachments, related media, paths, BLOB columns), a folder
-                of photos, or one photo
+    source      feature class with photos (attachments, related media, paths, BLOB columns), a
+                folder, or one photo; a raster, a mosaic (VRT, tile index, footprints, STAC), a
+                service; a layer file (.lyrx, .qlr, "project.qgz:layer") that leads to one of these
     model       .emd, .dlpk, folder, JSON text, or the name of a built-in model ("sr-x2")
-    output      "OUT.gpkg" or "OUT.gpkg:layer" to append to, a folder for photos of a folder;
-                needed unless overwriting
+    output      "OUT.gpkg" or "OUT.gpkg:layer" to append to, or a folder of files; needed unless
+                overwriting. Of a raster, "OUT.tif"; a folder for several
     arguments   the model's arguments, e.g. {"padding": 64, "tile_size": 512}
 
     Which photos: layout ("attach", "media", "path", "blob"), layer, photo_column and base say
@@ -123,11 +136,13 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
     per source feature), "footprint" (one per photo; the default for photos of a folder), "both"
     (footprints in a class <layer>_footprints). placing says where the photos were taken, what they
     look at, and what is written beside them (orthos, copies with an RPC, cameras). With space
-    "map" a photo with a camera is rectified first and its result is a GeoTIFF.
+    "map" a photo with a camera is rectified first and its result is a GeoTIFF; None is "pixel" for
+    photos and "map" for rasters. Which pixels of rasters, on which grid: see `RasterChoice`.
 
     How they are written: overwrite_attachments replaces them in place, else output_layout
-    ("attach", "media", "blob", "folder"); format ("jpeg", "png", "tiff", "webp") and quality
-    (1..100) default to each photo's own.
+    ("attach", "media", "blob", "folder"), or in a folder with an index of where they belong:
+    "geojson" (the default for photos of a feature class), "geoparquet" or "none"; format ("jpeg",
+    "png", "tiff", "webp") and quality (1..100) default to each photo's own.
 
     How the net runs: device ("auto", "cpu", "cuda", "cuda:0,1", "mps"), precision ("auto",
     "fp32", "bf16", "fp16"), seams ("blend", or "exact": statistics are taken over the whole
@@ -143,7 +158,6 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
 
     Raises ArgumentError, SourceError (LayoutError), ModelError, SinkError.
     """
-    path = Path(source)
     only_overwriting = {
         "--secure": secure,
         "--restart": restart,
@@ -152,9 +166,6 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         "--no-backup": not backup,
     }
     given = [flag for flag, is_given in only_overwriting.items() if is_given]
-    target = None
-    if _appends(output, given, overwrites=overwrite_attachments):
-        target = parse_output(output or "", output_layout)
     _require_one_way(seams, compat, compiles=compile)
     running = Running(
         devices=device,
@@ -164,55 +175,108 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         trust_code=trust_code,
         compiles=compile,
     )
-    placing = placing or Placing()
-    folder = _work_folder(work_dir, path, target)
+    placing, progress = placing or Placing(), progress or Quiet()
+    request = Request(
+        source=os.fspath(source),
+        model=model,
+        output=output,
+        arguments=arguments or {},
+        running=running,
+        scale=scale,
+        space=space,
+        layer=layer,
+        where=where,
+        patterns=patterns,
+        limit=limit,
+        placing=placing,
+        choice=rasters or RasterChoice(),
+        dry_run=dry_run,
+        progress=progress,
+    ).at_its_source()
+    found = Found(None) if overwrite_attachments else find_rasters(request)
+    if found.rasters is not None:
+        output = found.rasters.job.output
+        if found.photos is None:
+            return found.rasters
+    target = None
+    if _appends(output, given, overwrites=overwrite_attachments):
+        target = parse_output(output or "", output_layout)
+    request.require_photos()
+    path = Path(request.source)
+    kind = index_kind(index, to_folder=isinstance(target, Path), of_features=is_feature_class(path))
     writing = Writing(
         output=target,
-        safety=Safety(folder=folder, backup=backup, secure=secure, again=again),
+        safety=Safety(
+            folder=_work_folder(work_dir, path, target), backup=backup, secure=secure, again=again
+        ),
         format=format,
         quality=quality,
         max_pixels=max_pixels,
-        space=space,
+        space=space or "pixel",
         restart=restart,
         vacuum=vacuum,
-        geometry=_geometry(geometry, path, target),
+        geometry=_geometry(geometry, path, target, indexed=kind is not None),
         placing=placing,
+        index=kind,
     )
-    choice = choose_model(model, arguments or {}, running, scale, _encoding(writing, scale))
-    photos, tables = open_source(
-        path,
-        Choice(
-            layout=layout,
-            layer=layer,
-            photo_column=photo_column,
-            base=None if base is None else Path(base),
-            remap=tuple(remap),
-            where=where,
-            bbox=bbox,
-            limit=limit,
-            patterns=tuple(patterns),
-        ),
-        (target.path, target.layer) if isinstance(target, OutputClass) else None,
+    chosen = Choice(
+        layout=layout,
+        layer=request.layer,
+        photo_column=photo_column,
+        base=None if base is None else Path(base),
+        remap=tuple(remap),
+        where=request.where,
+        bbox=bbox,
+        limit=limit,
+        patterns=tuple(patterns),
     )
-    if vacuum and not is_geopackage(path):
+    photos = _plan_photos(request, chosen, writing, found.photos)
+    return photos if found.rasters is None else Together((found.rasters, photos))
+
+
+def _plan_photos(
+    request: Request, chosen: Choice, writing: Writing, photos: Photos | FolderPhotos | None
+) -> Translation:
+    """The run over photos; those of the source, unless they are there already."""
+    path, output = Path(request.source), writing.output
+    model = choose_model(
+        request.model,
+        request.arguments,
+        request.running,
+        request.scale,
+        _encoding(writing, request.scale),
+    )
+    tables: Sequence[PhotoTable] = ()
+    if photos is None:
+        results = (output.path, output.layer) if isinstance(output, OutputClass) else None
+        photos, tables = open_source(path, chosen, results)
+    if writing.vacuum and not is_geopackage(path):
         raise ArgumentError(f"--vacuum makes a GeoPackage smaller, and {path} is none")
-    job = Job(source=path, photos=photos, model=choice, writing=writing)
+    job = Job(source=path, photos=photos, model=model, writing=writing)
     job.check()
+    warnings = [warning for table in tables for warning in table.warnings]
     return Translation(
         job=job,
-        dry_run=dry_run,
-        progress=progress or Quiet(),
-        notes=[*(warning for table in tables for warning in table.warnings), *_sync_note(folder)],
+        dry_run=request.dry_run,
+        progress=request.progress,
+        notes=[*warnings, *_sync_note(writing.safety.folder)],
     )
 
 
-def _geometry(geometry: str | None, source: Path, target: OutputClass | Path | None) -> Geometry:
-    """What the features of the output are, by default the source's where it has any."""
-    if not isinstance(target, OutputClass):
+def _geometry(
+    geometry: str | None, source: Path, target: OutputClass | Path | None, *, indexed: bool
+) -> Geometry:
+    """What the features of the output or its index are, by default the source's if it has any."""
+    if not isinstance(target, OutputClass) and not indexed:
         if geometry is not None:
-            message = f"--geometry {geometry} goes with --output OUT.gpkg only"
+            message = f"--geometry {geometry} goes with --output OUT.gpkg or --index only"
             raise ArgumentError(message)
         return "source"
+    if geometry == "both" and indexed:
+        raise ArgumentError(
+            "--geometry both makes two layers, and an index is one: choose source or footprint, or "
+            "write to a GeoPackage with --output out.gpkg"
+        )
     if geometry is None:
         return "source" if is_feature_class(source) else "footprint"
     for known in GEOMETRIES:
@@ -302,7 +366,7 @@ def syncing_project(folder: Path) -> Path | None:
     return None
 
 
-def _started(prepare: Callable[P, Translation]) -> Callable[P, Iterator[Outcome]]:
+def _started(prepare: Callable[P, Run]) -> Callable[P, Iterator[Outcome]]:
     @wraps(prepare)
     def run(*args: P.args, **kwargs: P.kwargs) -> Iterator[Outcome]:
         return iter(prepare(*args, **kwargs))
@@ -310,7 +374,7 @@ def _started(prepare: Callable[P, Translation]) -> Callable[P, Iterator[Outcome]
     return run
 
 
-def _finished(prepare: Callable[P, Translation]) -> Callable[P, Report]:
+def _finished(prepare: Callable[P, Run]) -> Callable[P, Report]:
     @wraps(prepare)
     def run(*args: P.args, **kwargs: P.kwargs) -> Report:
         translation = prepare(*args, **kwargs)

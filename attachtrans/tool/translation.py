@@ -13,7 +13,6 @@ from attachtrans.errors import SourceError
 from attachtrans.journal import Journal, digest_of
 from attachtrans.report import Outcome, Report, Status
 from attachtrans.stores.held import held
-from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.overwrite import restore_originals
 from attachtrans.stores.replace import vacuum as vacuum_file
 from attachtrans.tool.place.open import footprinting, open_placer
@@ -201,11 +200,11 @@ class Translation:
 
     def _held(self, stack: ExitStack) -> Callable[[Item, str], bool]:
         """How a dry run asks whether an item is done already."""
-        output = self.job.writing.output
-        if isinstance(output, OutputClass):
+        rows = self.job.writing.rows
+        if rows is not None:
             writing = self.job.writing
             placing = writing.placing.footprints_fingerprint if writing.footprints else None
-            there = held(output.path, self.job.model.fingerprint, placing)
+            there = held(rows.path, self.job.model.fingerprint, placing)
             return lambda item, digest: there.has(item.key, digest)
         path = self.job.journal_path
         if not path.exists() or self.job.writing.safety.again or self.job.writing.restart:

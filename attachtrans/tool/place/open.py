@@ -12,7 +12,7 @@ from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.crs import crs_of
 from attachtrans.stores.geodatabase.source import as_source
 from attachtrans.stores.geopackage import reading
-from attachtrans.stores.outputclass import OutputClass, footprints_name
+from attachtrans.stores.outputclass import footprints_name
 from attachtrans.stores.photoclass import class_names, layer_of
 from attachtrans.stores.photofeatures import Footprinting
 from attachtrans.stores.photos import Photos
@@ -77,9 +77,9 @@ def footprinting(job: Job) -> Footprinting:
         CrsError: --crs is no coordinate system.
         ArgumentError: layers that cannot be called as asked.
     """
-    writing, output = job.writing, job.writing.output
+    writing, output = job.writing, job.writing.rows
     mark, asked = writing.placing.footprints_fingerprint, _asked(writing.placing)
-    if asked is not None or not (writing.footprints and isinstance(output, OutputClass)):
+    if asked is not None or output is None or not writing.footprints:
         return Footprinting(crs=asked or _WGS84, placing=mark)
     found = {}
     for layer, name in class_names(job.source, job.photos, output.layer).items():

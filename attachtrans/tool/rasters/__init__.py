@@ -1,0 +1,1 @@
+"""Translating rasters: files, mosaics, folders of them, services."""

@@ -1,0 +1,271 @@
+"""Which sources are rasters, and the run that translates them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from attachtrans.errors import ArgumentError
+from attachtrans.models.arguments import Pairs
+from attachtrans.stores.folder import FolderPhotos
+from attachtrans.stores.layers import LayerKind, read_layer
+from attachtrans.stores.layers import recognise as is_layer_file
+from attachtrans.stores.mosaics import recognise as collection_kind
+from attachtrans.stores.raster import RasterOptions, driver_for
+from attachtrans.stores.raster.drivers import canonical, ending_of
+from attachtrans.stores.rasterfolder import default_output, is_raster, sort_folder
+from attachtrans.stores.services import Address, ServiceKind
+from attachtrans.stores.services import recognise as service_address
+from attachtrans.tool.choices import Running, Space
+from attachtrans.tool.chosenmodel import choose_model
+from attachtrans.tool.place.options import Placing
+from attachtrans.tool.progress import Progress
+from attachtrans.tool.rasters.choice import RasterChoice
+from attachtrans.tool.rasters.inputs import (
+    RasterInputs,
+    Search,
+    of_collection,
+    of_file,
+    of_folder,
+    of_service,
+)
+from attachtrans.tool.rasters.run import RasterJob, RasterTranslation
+from attachtrans.tool.sources import is_feature_class
+
+_GDAL_NAME = re.compile(r"/vsi[a-z0-9]+/|[a-z][a-z0-9_]+:(?![\\/]{1,2}[^\\/]*$)", re.IGNORECASE)
+"""Of a part of a file, or a file in an archive: NETCDF:"a.nc":t, /vsizip/a.zip/a.tif."""
+_NO_MAPS = {"GPKG", "VRT", "JPEG", "PNG", "WEBP", "GIF", "BMP", "OpenFileGDB"}
+"""Drivers whose files are photos rather, or feature classes: their names make no raster of one."""
+_ROOM_FOR_RASTERS = ("dem", "crs", "cog")
+"""What of `Placing` concerns rasters, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What `plan_translation` was asked for, as far as it concerns rasters."""
+
+    source: str
+    model: str | os.PathLike[str]
+    output: str | os.PathLike[str] | None
+    arguments: Pairs
+    running: Running
+    scale: float | None
+    space: Space | None
+    layer: str | None
+    where: str | None
+    patterns: Sequence[str]
+    limit: int | None
+    placing: Placing
+    choice: RasterChoice
+    dry_run: bool
+    progress: Progress
+    address: Address | None = None
+
+    def at_its_source(self) -> Request:
+        """The same, with what a layer file leads to in the place of its name.
+
+        Raises:
+            ArgumentError: no such layer, or several that could be meant.
+            SourceError: it cannot be read.
+        """
+        if not is_layer_file(self.source):
+            address = service_address(self.source)
+            return self if address is None else replace(self, address=address)
+        found = read_layer(self.source)
+        both = [f"({text})" for text in (found.where, self.where) if text]
+        bands = self.choice.bands
+        if bands is None and found.bands is not None and found.kind is LayerKind.RASTER:
+            bands = ",".join(map(str, found.bands))
+        address = None
+        if found.kind is LayerKind.SERVICE:
+            address = Address(
+                kind=ServiceKind(found.service or ""),
+                url=found.source,
+                layer=self.layer or found.sublayer,
+                options=dict(found.options),
+            )
+        return replace(
+            self,
+            source=found.source,
+            layer=self.layer or found.sublayer,
+            where=" AND ".join(both) or None,
+            choice=replace(self.choice, bands=bands),
+            address=address,
+        )
+
+    def require_photos(self) -> None:
+        """Raise ArgumentError where raster options are given and the source is no raster."""
+        plain = replace(RasterChoice(), bands=self.choice.bands)
+        if self.choice != plain:
+            raise ArgumentError(
+                f"{self.source} is read as photos, which the options on rasters do not concern "
+                "(--cell-size, --extent, --mask, --bands, --processing-mode, --co ...): leave them "
+                "out, or name a raster for --output, like out.tif"
+            )
+
+
+class Found(NamedTuple):
+    """What a source holds: rasters, or rasters and photos, of a folder; neither: see elsewhere."""
+
+    rasters: RasterTranslation | None
+    photos: FolderPhotos | None = None
+
+
+def find_rasters(request: Request) -> Found:
+    """The run over a source's rasters.
+
+    Services, collections, rasters by what their header says, and folders of them whose results go
+    to a folder. Of a picture that could be both a raster is meant when raster options are given.
+
+    Raises:
+        ArgumentError: options that do not fit the source, or each other.
+        SourceError: it cannot be read.
+    """
+    source, choice = request.source, request.choice
+    if request.address is not None:
+        search = _search(request, Path("service"))
+        return Found(_planned(request, of_service(request.address, search), search))
+    path = Path(source)
+    search = _search(request, path)
+    if _GDAL_NAME.match(source) and not path.exists():
+        return Found(_planned(request, of_file(source, search), search))
+    if collection_kind(path, search.collection()) is not None:
+        return Found(_planned(request, of_collection(path, search), search))
+    if path.is_dir() and not is_feature_class(path):
+        return _of_folder(request, search)
+    if path.is_file() and _is_raster_file(path, request):
+        if choice.mode == "separate":
+            raise ArgumentError(f"--processing-mode separate: {path} is one raster")
+        return Found(_planned(request, of_file(source, search), search))
+    return Found(None)
+
+
+def _is_raster_file(path: Path, request: Request) -> bool:
+    if is_raster(path):
+        return True
+    if is_feature_class(path):
+        return False
+    return request.choice != RasterChoice() or _names_raster(request.output)
+
+
+def _names_raster(output: str | os.PathLike[str] | None) -> bool:
+    """Whether the output's name is that of a raster."""
+    if output is None or not Path(output).suffix:
+        return False
+    try:
+        return driver_for(Path(output)) not in _NO_MAPS
+    except ArgumentError:
+        return False
+
+
+def _of_folder(request: Request, search: Search) -> Found:
+    """A folder: its rasters for themselves, and its photos; into a folder only."""
+    output = request.output
+    if output is not None and Path(output).suffix and not Path(output).is_dir():
+        return Found(None)  # a feature class of photos
+    if output is None and request.choice == RasterChoice():
+        return Found(None)  # photos, in place
+    folder = Path(request.source)
+    files = sort_folder(
+        folder, patterns=request.patterns, limit=request.limit, leave_out=[search.output]
+    )
+    if not files.rasters:
+        return Found(None)
+    return Found(_planned(request, of_folder(files, search), search), files.photos)
+
+
+def _search(request: Request, named: Path) -> Search:
+    """Where results go, and which rasters are meant."""
+    driver = request.choice.driver
+    ending = ending_of(canonical(driver)) if driver is not None else ".tif"
+    separate = request.choice.mode == "separate" or (named.is_dir() and not request.choice.mosaic)
+    output = request.output
+    if output is None:
+        if not separate:
+            folder = default_output(named)
+            output = folder.with_name(folder.name + ending)
+        else:
+            output = default_output(named)
+    elif not separate and (Path(output).is_dir() or not Path(output).suffix):
+        output = Path(output) / f"{named.stem or 'raster'}{ending}"
+    return Search(
+        choice=request.choice,
+        output=Path(output),
+        ending=ending,
+        layer=request.layer,
+        where=request.where,
+        patterns=request.patterns,
+        limit=request.limit,
+    )
+
+
+def _planned(request: Request, inputs: RasterInputs, search: Search) -> RasterTranslation:
+    try:
+        return _checked(request, inputs, search)
+    except BaseException:
+        inputs.close()
+        raise
+
+
+def _checked(request: Request, inputs: RasterInputs, search: Search) -> RasterTranslation:
+    choice, output = request.choice, search.output
+    _refuse_what_is_for_photos(request)
+    if inputs.separate and output.suffix and not output.is_dir():
+        raise ArgumentError(
+            f"--output {output}: each raster gets a result of its own, so name a folder"
+        )
+    _require_other_file(request.source, inputs, output)
+    driver = choice.driver or ("GTiff" if inputs.separate else driver_for(output))
+    options = RasterOptions(
+        driver=canonical(driver),
+        cog=choice.cog or request.placing.cog,
+        compression="zstd",
+        overviews=choice.overviews,
+        creation=choice.creation,
+    )
+    space: Space = request.space or "map"
+    encoding = {"resampling": choice.resampling} if choice.resampling != "bilinear" else {}
+    model = choose_model(request.model, request.arguments, request.running, request.scale, encoding)
+    notes = []
+    if request.output is None:
+        notes.append(f"no --output was named, so results go to {output}")
+    return RasterTranslation(
+        job=RasterJob(
+            source=Path(request.source),
+            inputs=inputs,
+            model=model,
+            choice=choice,
+            output=output,
+            options=options,
+            space=space,
+            dem=request.placing.dem,
+        ),
+        dry_run=request.dry_run,
+        progress=request.progress,
+        notes=notes,
+    )
+
+
+def _refuse_what_is_for_photos(request: Request) -> None:
+    plain = Placing()
+    for field in fields(Placing):
+        if field.name in _ROOM_FOR_RASTERS:
+            continue
+        if getattr(request.placing, field.name) != getattr(plain, field.name):
+            raise ArgumentError(
+                "the options on poses, footprints and orthos concern photos: a raster says itself "
+                "where it lies (of them only --dem, --crs and --cog go with rasters)"
+            )
+
+
+def _require_other_file(source: str, inputs: RasterInputs, output: Path) -> None:
+    """Raise ArgumentError where a result would take the place of its source."""
+    path = Path(source)
+    if output.exists() and path.exists() and output.samefile(path):
+        raise ArgumentError(f"--output {output} is the source itself: name another one")
+    if inputs.separate and path.is_dir() and output.exists() and path.samefile(output):
+        raise ArgumentError(f"--output {output} is the source itself: name another folder")
