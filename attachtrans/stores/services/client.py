@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from attachtrans.stores.services.base import (
 )
 from attachtrans.stores.services.cache import Cache
 from attachtrans.stores.services.pace import Pace
+from attachtrans.stores.services.refusals import BadAnswerError, refusal
 
 T = TypeVar("T")
 
@@ -36,14 +38,6 @@ _FIRST_WAIT_S = 0.5
 _BODY_TRIES = 2
 _CHUNK = 64 * 1024
 _PORTS = {"http": 80, "https": 443}
-
-
-class BadAnswerError(SourceError):
-    """What came is not what was asked for. `passes`: asking again may help."""
-
-    def __init__(self, message: str, *, passes: bool) -> None:
-        super().__init__(message)
-        self.passes = passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +150,9 @@ class Client:
         except errors.MaxRetryError as error:
             if isinstance(error.reason, errors.ResponseError):
                 raise SourceError(f"{shown}: redirects more than {_REDIRECTS} times") from error
-            return _Failure(self.show(f"no answer ({error.reason})"))
+            return _Failure(self.show(f"no answer ({_said(error.reason)})"))
         except (errors.HTTPError, OSError) as error:
-            return _Failure(self.show(f"the answer broke off ({error})"))
+            return _Failure(self.show(f"the answer broke off ({_said(error)})"))
         if failure is not None:
             return failure
         return self._read(answer, shown, read, asked)
@@ -214,6 +208,8 @@ class Client:
         if status in (200, *_NOTHING):
             return answer, None
         words = f"the server answers {status} {response.reason or ''}".rstrip()
+        if body:
+            words += f" ({self.show(str(refusal(answer)))})"
         if status in _MAY_PASS:
             return answer, _Failure(words, self._retry_after(response))
         if status in (401, 403, 407):
@@ -271,3 +267,9 @@ def _wait_s(attempt: int, wanted: float | None) -> float:
     if wanted is not None:
         return min(wanted, _LONGEST_WAIT_S)
     return min(_FIRST_WAIT_S * 2.0**attempt, _LONGEST_WAIT_S) * random.uniform(0.5, 1.5)  # noqa: S311
+
+
+def _said(error: BaseException | None) -> str:
+    """An error of urllib3 without the connection object that it begins with."""
+    words = str(error.args[-1]) if error is not None and error.args else type(error).__name__
+    return re.sub(r"^HTTPS?Connection\([^)]*\): ", "", words)

@@ -178,6 +178,9 @@ def _native(service: ExportService, asked: Gridding) -> Grid:
         raise ArgumentError(
             f"{service.name} draws at any scale and has no cell size of its own: name a --cell-size"
         )
+    if wanted is not None and asked.cell_size is not None:  # the shorter side loses nothing
+        wide, high = asked.cell_size
+        wanted *= min(wide, high) / math.sqrt(wide * high)
     own = wanted is None or service.cell is None or math.isclose(wanted, service.cell)
     cell = service.cell if own and service.cell is not None else wanted or 1.0
     beside = _MARGIN_PX * cell

@@ -12,10 +12,13 @@ from pyproj import CRS
 from attachtrans.errors import ArgumentError, CrsError
 from attachtrans.geo.frame import read_crs
 from attachtrans.stores.services.base import MISSING_EXTRA, Answer
-from attachtrans.stores.services.client import BadAnswerError, Client
-from attachtrans.stores.services.pictures import refusal
+from attachtrans.stores.services.client import Client
+from attachtrans.stores.services.refusals import BadAnswerError, refusal
 
-_CODE = re.compile(r"(?P<authority>EPSG|ESRI|OGC|CRS)\b.*?(?P<code>(?:CRS)?\d+)$", re.IGNORECASE)
+# The last authority counts: "urn:ogc:def:crs:EPSG::25832".
+_CODE = re.compile(
+    r".*\b(?P<authority>EPSG|ESRI|OGC|CRS)\b.*?(?P<code>(?:CRS)?\d+)$", re.IGNORECASE
+)
 # Before EPSG had a number for Web Mercator, people took these.
 _WEB_MERCATOR = frozenset({"900913", "3785", "102100", "102113"})
 _FORMATS = ("image/png", "image/png32", "image/jpeg", "image/jpg", "image/webp", "image/tiff")
@@ -50,7 +53,7 @@ def capabilities(client: Client, url: str, parse: Callable[[bytes], Any]) -> Any
 
 def crs_of(name: str) -> CRS | None:
     """The system that a server names, None when nobody knows it."""
-    found = _CODE.search(name.strip())
+    found = _CODE.match(name.strip())
     if found is not None:
         authority, code = found["authority"].upper(), found["code"].upper()
         if authority in ("OGC", "CRS"):

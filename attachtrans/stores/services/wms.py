@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -36,6 +37,23 @@ _SAME = {
 _USUAL = ("EPSG:3857", "EPSG:4326")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """What a server offers of some layers.
+
+    systems  {name as EPSG writes it: as the server writes it}
+    base     where maps are asked for
+    """
+
+    version: str
+    layers: str
+    systems: dict[str, str]
+    format: str
+    base: str
+    biggest: Size
+    boxes: tuple[Bounds, ...] = ()
+
+
 def wms_service(address: Address, asked: Gridding, client: Client) -> ExportService:
     """Some layers of a service.
 
@@ -44,44 +62,71 @@ def wms_service(address: Address, asked: Gridding, client: Client) -> ExportServ
         SourceError: no capabilities, or none that can be used.
     """
     options = address.options
-    version = options.get("version", _NEWEST)
-    request = {"SERVICE": "WMS", "REQUEST": "GetCapabilities", "VERSION": version}
     name = client.show(address.url)
-    document, version, biggest = capabilities(
-        client,
-        with_parameters(address.url, request.items()),
-        lambda data: _parsed(address.url, data),
-    )
-    layers = _layers(address.layer, document, name)
-    where = f"{name}, layer {','.join(layers)},"
-    systems = _systems([document.contents[layer] for layer in layers], where)
-    crs = _chosen(systems, (options.get("crs"), asked.crs), where)
-    get_map = next((one for one in document.operations if one.name == "GetMap"), None)
+    offer = _complete(address) or _offered(address, client, name)
+    crs = _chosen(offer.systems, (options.get("crs"), asked.crs), f"{name}, {offer.layers},")
     parameters = {
         "SERVICE": "WMS",
-        "VERSION": version,
+        "VERSION": offer.version,
         "REQUEST": "GetMap",
-        "LAYERS": ",".join(layers),
+        "LAYERS": offer.layers,
         "STYLES": options.get("styles", ""),
-        "FORMAT": choose_format(options, getattr(get_map, "formatOptions", ()), where),
+        "FORMAT": offer.format,
         "TRANSPARENT": options.get("transparent", "TRUE").upper(),
-        "EXCEPTIONS": "XML" if version == _NEWEST else "application/vnd.ogc.se_xml",
+        "EXCEPTIONS": "XML" if offer.version == _NEWEST else "application/vnd.ogc.se_xml",
     }
-    base = _base(address.url, get_map)
 
     def url_of(box: Bounds, size: Size, system: CRS) -> str:
-        said = _name_of(system, systems) or ""
-        place = _placed(box, size, said, version)
-        return with_parameters(base, {**parameters, **place}.items())
+        place = _placed(box, size, _name_of(system, offer.systems) or "", offer.version)
+        return with_parameters(offer.base, {**parameters, **place}.items())
 
     return ExportService(
         address=address,
         name=name,
         crs=crs,
         url_of=url_of,
-        draws=lambda grid: _name_of(grid.crs, systems) is not None,
-        bounds=_bounds([document.contents[layer] for layer in layers], crs),
+        draws=lambda grid: _name_of(grid.crs, offer.systems) is not None,
+        bounds=_bounds(offer.boxes, crs),
+        biggest=offer.biggest,
+    )
+
+
+def _complete(address: Address) -> _Offer | None:
+    """An address that says all that a request takes, as GDAL's do: nothing has to be asked."""
+    said = address.options
+    if address.layer is None or not {"version", "crs", "format"} <= set(said):
+        return None
+    return _Offer(
+        version=said["version"] if said["version"] == _NEWEST else _OLD,
+        layers=address.layer,
+        systems={said["crs"].upper(): said["crs"]},
+        format=said["format"],
+        base=address.url,
+        biggest=Size(_UNSAID, _UNSAID),
+    )
+
+
+def _offered(address: Address, client: Client, name: str) -> _Offer:
+    version = address.options.get("version", _NEWEST)
+    request = {"SERVICE": "WMS", "REQUEST": "GetCapabilities", "VERSION": version}
+    document, version, biggest = capabilities(
+        client,
+        with_parameters(address.url, request.items()),
+        lambda data: _parsed(address.url, data),
+    )
+    names = _layers(address.layer, document, name)
+    layers = [document.contents[one] for one in names]
+    where = f"{name}, layer {','.join(names)},"
+    get_map = next((one for one in document.operations if one.name == "GetMap"), None)
+    boxes = tuple(layer.boundingBoxWGS84 for layer in layers if layer.boundingBoxWGS84)
+    return _Offer(
+        version=version,
+        layers=",".join(names),
+        systems=_systems(layers, where),
+        format=choose_format(address.options, getattr(get_map, "formatOptions", ()), where),
+        base=_base(address.url, get_map),
         biggest=biggest,
+        boxes=boxes if len(boxes) == len(layers) else (),
     )
 
 
@@ -162,9 +207,9 @@ def _base(url: str, get_map: Any) -> str:
     return url
 
 
-def _bounds(layers: list[Any], crs: CRS) -> Bounds | None:
-    boxes = [layer.boundingBoxWGS84 for layer in layers if layer.boundingBoxWGS84]
-    if len(boxes) < len(layers):
+def _bounds(boxes: tuple[Bounds, ...], crs: CRS) -> Bounds | None:
+    """Of boxes in longitude and latitude, None where there are none or they do not fit in."""
+    if not boxes:
         return None
     wests, souths, easts, norths = zip(*boxes, strict=True)
     box = min(wests), min(souths), max(easts), max(norths)

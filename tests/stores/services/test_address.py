@@ -12,6 +12,11 @@ from attachtrans.stores.services.xyz import hosts_of, tile_url
 XYZ, WMTS, WMS = ServiceKind.XYZ, ServiceKind.WMTS, ServiceKind.WMS
 IMAGE, MAP = ServiceKind.ARCGIS_IMAGE, ServiceKind.ARCGIS_MAP
 
+GET_MAP = (
+    "WMS:https://h/w?map=/X.map&SERVICE=WMS&REQUEST=GetMap&VERSION=1.1.1&LAYERS=a,b"
+    "&SRS=EPSG:25832&BBOX=1,2,3,4&WIDTH=9&HEIGHT=9&FORMAT=image/png&apiKey=Q"
+)
+
 
 @pytest.mark.parametrize(
     ("source", "kind", "url", "layer", "options"),
@@ -36,7 +41,13 @@ IMAGE, MAP = ServiceKind.ARCGIS_IMAGE, ServiceKind.ARCGIS_MAP
             "a,b",
             {"tilematrixset": "EPSG:3857", "style": "x"},
         ),
-        ("https://h/1.0.0/WMTSCapabilities.xml", WMTS, "https://h/1.0.0/WMTSCapabilities.xml", None, {}),
+        (
+            "https://h/1.0.0/WMTSCapabilities.xml",
+            WMTS,
+            "https://h/1.0.0/WMTSCapabilities.xml",
+            None,
+            {},
+        ),
         (
             "https://h/s?SERVICE=WMTS&Layer=a",
             WMTS,
@@ -45,8 +56,7 @@ IMAGE, MAP = ServiceKind.ARCGIS_IMAGE, ServiceKind.ARCGIS_MAP
             {},
         ),
         (
-            "WMS:https://h/w?map=/X.map&SERVICE=WMS&REQUEST=GetMap&VERSION=1.1.1&LAYERS=a,b"
-            "&SRS=EPSG:25832&BBOX=1,2,3,4&WIDTH=9&HEIGHT=9&FORMAT=image/png&apiKey=Q",
+            GET_MAP,
             WMS,
             "https://h/w?map=/X.map&apiKey=Q",
             "a,b",
@@ -84,9 +94,15 @@ def test_everything_else_is_not(source):
         ("https://h/x?token=abc&f=json", "https://h/x?token=***&f=json"),
         ("https://h/x?f=1&API_KEY=a%20b#z", "https://h/x?f=1&API_KEY=***#z"),
         ("https://me:pass@h/x?a=1", "https://***@h/x?a=1"),
-        ("https://h/x?X-Amz-Signature=a&X-Amz-Credential=b", "https://h/x?X-Amz-Signature=***&X-Amz-Credential=***"),
-        ("https://h/{z}?subscription-key=1&sig=2&layers=a", "https://h/{z}?subscription-key=***&sig=***&layers=a"),
-        ("no answer (url: /x?access_token=abc) twice", "no answer (url: /x?access_token=***) twice"),
+        (
+            "https://h/x?X-Amz-Signature=a&X-Amz-Credential=b",
+            "https://h/x?X-Amz-Signature=***&X-Amz-Credential=***",
+        ),
+        (
+            "https://h/{z}?subscription-key=1&sig=2&layers=a",
+            "https://h/{z}?subscription-key=***&sig=***&layers=a",
+        ),
+        ("no answer of /x?access_token=abc in time", "no answer of /x?access_token=*** in time"),
         ("https://h/monkeys/x?layers=key", "https://h/monkeys/x?layers=key"),
         ("https://h/S3cr%2Fet/1.png and S3cr/et", "https://h/***/1.png and ***"),
     ],

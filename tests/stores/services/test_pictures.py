@@ -12,8 +12,8 @@ from rasterio.io import MemoryFile
 from attachtrans.errors import ImageError
 from attachtrans.image import Limits
 from attachtrans.stores.services.base import Answer
-from attachtrans.stores.services.client import BadAnswerError
 from attachtrans.stores.services.pictures import read_json, read_picture
+from attachtrans.stores.services.refusals import BadAnswerError
 from tests.stores.services.loopback import jpeg, png
 
 PIXELS = np.random.default_rng(3).integers(0, 255, (3, 20, 30), np.uint8)

@@ -128,7 +128,8 @@ def test_another_grid_is_what_rasterio_makes_of_the_source(serve, fast, tmp_path
             tolerance=0.0,
         )
     difference = np.abs(raster.read().astype(int) - expected)
-    assert difference.max() <= 1
+    assert difference.max() <= 2  # noise of 40 between pixels, positions to 1/32 of one
+    assert difference.mean() < 0.3
     raster.close()
 
 
