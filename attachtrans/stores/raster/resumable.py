@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage
 
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, SinkError
 from attachtrans.stores.durable import sync_folder
 from attachtrans.stores.raster.checkpoint import Checkpoints, Progress, Tile
 from attachtrans.stores.raster.encoding import encoded_mask, encoded_pixels, pages_of
@@ -90,11 +90,13 @@ class ResumableWriter(RasterWriter):
         Takes some milliseconds besides the disk's own time.
 
         Raises:
-            SinkError: the disk is full or gone; what the last checkpoint had is kept.
+            SinkError: the disk is full or gone, or was before; what the last checkpoint had is
+                kept.
         """
         with self._guarded(), self._lock:
+            side = self._require_open()
             self._sync()
-            self._side.record(done, self._end, self._fresh)
+            side.record(done, self._end, self._fresh)
             self._fresh.clear()
             self.done = done
 
@@ -106,6 +108,7 @@ class ResumableWriter(RasterWriter):
             SinkError: the disk is full or gone; what the last checkpoint had is kept.
         """
         with self._working():
+            side = self._require_open()
             missing = sum(int((page.counts == 0).sum()) for page in self._pages)
             if missing:
                 raise ArgumentError(f"{missing} tiles of {self.path.name} were never written")
@@ -114,7 +117,7 @@ class ResumableWriter(RasterWriter):
             self._sync()
             self._file.close()
             complete(self._partial, self.path, self.spec, self.options)
-            self._side.discard()
+            side.discard()
             self._checkpoints = None
 
     def abort(self, *, keep: bool = True) -> None:
@@ -132,10 +135,9 @@ class ResumableWriter(RasterWriter):
                 self._checkpoints.discard()
             self._checkpoints = None
 
-    @property
-    def _side(self) -> Checkpoints:
+    def _require_open(self) -> Checkpoints:
         if self._checkpoints is None:
-            raise ArgumentError(f"{self.path.name} was given up or finished before")
+            raise SinkError(f"{self.path.name} was given up or finished before")
         return self._checkpoints
 
     def _left(self) -> str:
@@ -165,9 +167,9 @@ class ResumableWriter(RasterWriter):
 
     def _identity(self) -> str:
         """Of the job and of the file's layout. Tags are not in it: they may hold the time."""
-        spec, profile = self.spec, tiff_profile(self.spec, self.options)
-        layout = [*sorted((name, str(value)) for name, value in profile.items()), spec.masked]
-        text = repr((self._job, layout, spec.shown))
+        profile = tiff_profile(self.spec, self.options)
+        layout = sorted((key, str(value)) for key, value in profile.items() if key != "num_threads")
+        text = repr((self._job, layout, self.spec.masked, self.spec.shown))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _is_there(self, left: Progress) -> bool:
@@ -222,6 +224,7 @@ class ResumableWriter(RasterWriter):
 
     def _append(self, number: int, tiles: Sequence[bytes], place: Window) -> None:
         with self._lock:
+            self._require_open()
             page = self._pages[number]
             for index, data in zip(
                 page.numbers(place, self.options.side, len(tiles)), tiles, strict=True
