@@ -23,8 +23,8 @@ from attachtrans.types import Draft, Item
 _THIS_PHOTO_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR})
 
 
-def prepare_results(photos: FolderPhotos, folder: Path) -> None:
-    """Make the folder that results go to.
+def prepare_results(folder: Path, own: Path | None = None) -> None:
+    """Make the folder that results go to; `own` is that of the photos, where they have one.
 
     Raises:
         ArgumentError: it is a file, or the photos' own folder.
@@ -32,7 +32,7 @@ def prepare_results(photos: FolderPhotos, folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ArgumentError(f"--output {folder} is a file; name a folder")
-    if folder.exists() and folder.samefile(photos.folder):
+    if own is not None and folder.exists() and folder.samefile(own):
         raise ArgumentError(
             f"--output {folder} is the folder of the photos: name another one, or use "
             "--overwrite-attachments to replace them"

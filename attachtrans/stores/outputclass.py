@@ -44,11 +44,14 @@ class OutputClass:
 
     path    a GeoPackage, made if it is not there; it may be the source
     layer   name of the feature class; None: the name of the source's layer
+    folder  of the layout "folder": where photos go, at or below the GeoPackage's own; None: the
+            folder <name>_photos beside it
     """
 
     path: Path
     layer: str | None = None
     layout: OutputLayout = OutputLayout.ATTACH
+    folder: Path | None = None
 
     def __str__(self) -> str:
         return str(self.path) if self.layer is None else f"{self.path}:{self.layer}"
@@ -105,8 +108,9 @@ def furnish_photos(
         case OutputLayout.BLOB:
             store = ColumnStore(plan, origin, slots=slots)
         case OutputLayout.FOLDER:
-            folder = output.path.with_name(f"{output.path.stem}_photos")
-            store = ColumnStore(plan, origin, slots=slots, folder=folder)
+            folder = output.folder or output.path.with_name(f"{output.path.stem}_photos")
+            below = folder.relative_to(output.path.parent)
+            store = ColumnStore(plan, origin, slots=slots, home=output.path.parent, folder=below)
     if is_new:
         store.create(connection)
     else:

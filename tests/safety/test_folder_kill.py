@@ -61,7 +61,7 @@ def run(root: Path, out: Path | None) -> None:
     photos = open_folder(root)
     path = root.with_name(f"{root.name}.attachtrans")
     if out is not None:
-        prepare_results(photos, out)
+        prepare_results(out, photos.folder)
         path = results_journal(out)
     journal = Journal(path)
     try:

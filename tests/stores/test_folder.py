@@ -171,7 +171,7 @@ def draft(
 def results(
     source: FolderPhotos, folder: Path, fingerprint: str = "f", *, again: bool = False
 ) -> Iterator[FolderSink]:
-    prepare_results(source, folder)
+    prepare_results(folder, source.folder)
     journal = Journal(results_journal(folder))
     try:
         job = JobDescription(
@@ -294,11 +294,11 @@ def test_results_are_no_photos_of_the_folder_around_them(photos: Path) -> None:
 def test_places_that_cannot_take_results_are_refused(photos: Path, tmp_path: Path) -> None:
     source = open_folder(photos)
     with pytest.raises(ArgumentError, match="is a file"):
-        prepare_results(source, photos / "10.png")
+        prepare_results(photos / "10.png", source.folder)
     with pytest.raises(ArgumentError, match="folder of the photos"):
-        prepare_results(source, photos)
+        prepare_results(photos, source.folder)
     out = tmp_path / "out"
-    prepare_results(source, out)
+    prepare_results(out, source.folder)
     (out / "DCIM").symlink_to(photos / "DCIM")
     before = tree(photos)
     with results(source, out) as sink:

@@ -31,7 +31,7 @@ def slot_fields(slots: int, declared: str) -> tuple[Field, ...]:
     if slots > _MOST:
         message = (
             f"a feature has {slots} photos, which is too many for columns; use --output-layout "
-            "attach or media"
+            "attach or media (for photos in a folder: --geometry footprint)"
         )
         raise ArgumentError(message)
     keys = [
@@ -54,15 +54,23 @@ class ColumnStore:
     """A `PhotoStore` in columns of the feature table."""
 
     def __init__(
-        self, plan: ClassPlan, origin: Origin, *, slots: int, folder: Path | None = None
+        self,
+        plan: ClassPlan,
+        origin: Origin,
+        *,
+        slots: int,
+        home: Path = Path(),
+        folder: Path | None = None,
     ) -> None:
         """Plan for `slots` photos per feature; more columns are added when they are needed.
 
-        folder: where files go, beside the output; None keeps the photos in the columns.
+        folder: where files go, relative to `home`, the output's folder, as their paths in the
+        columns are; None keeps the photos in the columns.
         """
         self._plan = plan
         self._origin = origin
         self._slots = slots
+        self._home = home
         self._folder = folder
 
     @property
@@ -127,7 +135,7 @@ class ColumnStore:
             f"SELECT {quote(column)} FROM {quote(table.name)} WHERE {quote(table.key)} = ?",
             (feature.fid,),
         ).fetchall()
-        return bool(rows[0][0]) and (self._folder.parent / rows[0][0]).is_file()
+        return bool(rows[0][0]) and (self._home / rows[0][0]).is_file()
 
     def put(
         self,
@@ -164,11 +172,12 @@ class ColumnStore:
         identity = f"{self._origin.file}\n{attachment.key}\n{self._origin.model}"
         mark = digest_of(identity.encode("utf-8"))[:10]
         stem, ending = split_name(attachment.name)
-        name = f"{safe_stem(stem)}_{mark}{ending}"  # the same one each time, and no other's
+        # The same name each time, and no other's.
+        path = folder / f"{safe_stem(stem)}_{mark}{ending}"
         try:
-            folder.mkdir(exist_ok=True)
-            replace_file(folder / name, attachment.data)
+            (self._home / folder).mkdir(exist_ok=True)
+            replace_file(self._home / path, attachment.data)
         except OSError as error:
-            message = f"{folder / name} cannot be written: {error}"
+            message = f"{self._home / path} cannot be written: {error}"
             raise SinkError(message) from error
-        return f"{folder.name}/{name}"
+        return path.as_posix()
