@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
 import numpy as np
@@ -173,7 +172,3 @@ class Listing(Sequence[Member]):
         more = len(self.problems) - 1
         rest = f" (and {more} more like it)" if more else ""
         return f"{self.paths[index]}: {self.problems[index]}{rest}"
-
-    def folder_of(self, index: int) -> Path:
-        """Where a member lies."""
-        return Path(self.paths[index]).parent
