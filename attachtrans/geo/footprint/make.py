@@ -179,8 +179,8 @@ def _why_nothing(seen: Shown, reach: _Reach) -> str:
         Sight.FAR: f"ground beyond {reach.far_m:.0f} m, the far distance",
         Sight.NEAR: f"ground within {reach.near_m:.0f} m, the near distance",
         Sight.OFF: "what the elevation model does not cover",
-        Sight.BLIND: "nothing: the camera stands under the ground's surface, or the lens has no "
-        "rays",
+        Sight.BLIND: "places without a ray (the camera stands under the ground's surface, or the "
+        "lens has none there)",
     }
     kinds = sorted(words, key=lambda kind: -seen.shares[kind])
     texts = [words[kind] for kind in kinds if seen.shares[kind] > 0.0]

@@ -34,7 +34,15 @@ from attachtrans.geo.camera.fisheye import AngleSeries
 from attachtrans.geo.distortion import BrownDistortion, Distortion, LensCorrection
 from attachtrans.geo.frame import read_crs
 from attachtrans.geo.pose import Accuracy, North, Pose
-from attachtrans.stores.poses.base import PoseOptions, PoseTable, number, numbers, table, words
+from attachtrans.stores.poses.base import (
+    PoseOptions,
+    PoseTable,
+    number,
+    numbers,
+    positive,
+    table,
+    words,
+)
 from attachtrans.stores.poses.documents import Document
 from attachtrans.stores.poses.lenses import SquarePixelCamera, fisheye, pinhole, square_pixels
 from attachtrans.types import Size
@@ -55,8 +63,7 @@ class CameraFile:
                stored picture's
     crs        of the position; None: the camera's inside alone
     name       of the photo
-    ground     what it was placed on, as plain values: {"kind": "flat", "z_m": 3.5} or
-               {"kind": "dem", "name": "dsm.tif"}
+    ground     what it was placed on, as plain values: {"source": "level ground at 3.50 m"}
     pose       where the pose is from: source, assumptions, accuracy, ranges, time; its position,
                rotation and lens are the camera's
     """
@@ -238,7 +245,7 @@ def _read(value: Mapping[str, Any]) -> CameraFile:
         pose=Pose(
             above_ground_m=number(value.get("above_ground_m")),
             near_m=number(value.get("near_m")),
-            far_m=number(value.get("far_m")),
+            far_m=positive(value.get("far_m")),
             accuracy=Accuracy(**{name: number(stated.get(name)) for name in _ACCURACY}),
             time=words(value.get("time")) or None,
             paired=value.get("paired") is True,

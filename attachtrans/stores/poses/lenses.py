@@ -93,6 +93,12 @@ def panorama(size: Size | None = None) -> PanoramaCamera:
     return PanoramaCamera(whole, rotation=np.eye(3), position=np.zeros(3))
 
 
+def has_own_size(camera: Camera) -> bool:
+    """Whether a lens knows the shape of its picture; fields of view and panoramas fit any."""
+    anything = isinstance(camera, SquarePixelCamera | PanoramaCamera)
+    return not anything and camera.size != Size(_NOMINAL, _NOMINAL)
+
+
 def middle_px(size: Size) -> tuple[float, float]:
     """The middle of an image, counted from the CENTRE of its first pixel."""
     return 0.5 * (size.width - 1), 0.5 * (size.height - 1)

@@ -28,7 +28,7 @@ from attachtrans.geo.rectify import Rectifier
 from attachtrans.geo.view import CameraView, Grid
 from attachtrans.stores.raster import RasterOptions, RasterSpec, RasterWriter
 from attachtrans.tool.place.options import Placing
-from attachtrans.tool.place.products import colours, full_value, windows
+from attachtrans.tool.place.products import colours, full_value, photo_grid, windows
 from attachtrans.tool.place.viewer import Seen, Viewer
 from attachtrans.types import Item, Size, Window
 
@@ -96,13 +96,10 @@ class Mosaicker:
         """Take a photo in, of which `seen` was made; `decoded` is None where none will be written.
 
         Raises:
-            GeorefError: it does not go with those before it, or shows no ground.
+            GeorefError: it does not go with those before it, shows no ground, or far too much.
         """
         crs = seen.crs if self.crs is None else self.crs
-        try:
-            grid = ortho_grid(seen.view, crs=crs, resolution=self.placing.resolution, snap=False)
-        except ArgumentError as error:  # the resolution, for a photo that sees very far
-            raise GeorefError(str(error)) from error
+        grid = photo_grid(seen, self.placing, crs, snap=False)
         if decoded is not None:
             pixels, alpha = decoded
             kind = _Kind(pixels.dtype, len(pixels))

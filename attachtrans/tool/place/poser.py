@@ -24,6 +24,8 @@ from attachtrans.stores.poses.camera_json import SUFFIX, read_camera
 from attachtrans.stores.poses.cameras import read_cameras
 from attachtrans.stores.poses.columns import check_mapping, columns_pose
 from attachtrans.stores.poses.documents import read_json
+from attachtrans.stores.poses.exif import same_shape
+from attachtrans.stores.poses.lenses import has_own_size
 from attachtrans.stores.poses.photo import photo_pose, usual_lens
 from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.types import FeatureRef, Item, Size
@@ -150,7 +152,7 @@ class Poser:
             found = [self._lens, *found]
         found.append(usual_lens(size, orientation))
         pose = merge(*(oriented(one, orientation) for one in found))
-        return replace(pose, name=item.name)
+        return replace(_stretched(pose, size), name=item.name)
 
     def _named(self, item: Item) -> Iterator[Pose]:
         """From files that speak of this photo."""
@@ -222,6 +224,17 @@ class Poser:
         """Let go of the features."""
         if self._features is not None:
             self._features.close()
+
+
+def _stretched(pose: Pose, size: Size) -> Pose:
+    """A pose that says so if its lens is of a picture of another shape than a (stored) photo."""
+    if pose.lens is None or not has_own_size(pose.lens):
+        return pose
+    upright = size if pose.orientation < 5 else Size(size.height, size.width)
+    width, height = pose.lens.size
+    if same_shape(pose.lens.size, upright):
+        return pose
+    return pose.assuming(f"lens of a picture of {width} x {height}, stretched to this one's shape")
 
 
 def common_lens(placing: Placing) -> Pose | None:

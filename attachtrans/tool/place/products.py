@@ -79,23 +79,7 @@ class Products:
         Raises:
             GeorefError: the photo shows no ground, or so much of it that nobody wants the file.
         """
-        crs = seen.crs if self.crs is None else self.crs
-        try:
-            grid = ortho_grid(seen.view, crs=crs, resolution=self.placing.resolution)
-        except ArgumentError as error:  # the resolution, for a photo that sees very far
-            raise GeorefError(f"{seen.pose.name or 'the photo'}: {error}") from error
-        if self.placing.resolution is not None and max(grid.size) <= _FEWEST_PX:
-            raise GeorefError(
-                f"{seen.pose.name or 'the photo'}: a --resolution of {self.placing.resolution:g} "
-                f"leaves {grid.size.width} x {grid.size.height} pixels of it: it is in units of "
-                f"{grid.crs.name} ({grid.crs.axis_info[0].unit_name})"
-            )
-        if grid.size.width * grid.size.height > _MOST_PX:
-            raise GeorefError(
-                f"{seen.pose.name or 'the photo'}: its ortho would have {grid.size.width} x "
-                f"{grid.size.height} pixels; give a larger --resolution or a nearer --far"
-            )
-        return grid
+        return photo_grid(seen, self.placing, seen.crs if self.crs is None else self.crs)
 
     def name(self, key: str) -> str:
         """Of a photo's products, without their ending."""
@@ -167,6 +151,27 @@ class Products:
                 shown = np.where(mask, own, dtype.type(0))[None]
                 writer.write(np.concatenate([array[: len(pixels)], shown]), window)
         return grid
+
+
+def photo_grid(seen: Seen, placing: Placing, crs: CRS, *, snap: bool = True) -> Grid:
+    """The grid of a photo's ortho in a CRS; `snap`: see `ortho_grid`. Raises as `Products.grid`."""
+    name, resolution = seen.pose.name or "the photo", placing.resolution
+    try:
+        grid = ortho_grid(seen.view, crs=crs, resolution=resolution, snap=snap)
+    except ArgumentError as error:  # the resolution, for a photo that sees very far
+        raise GeorefError(f"{name}: {error}") from error
+    width, height = grid.size
+    if resolution is not None and max(width, height) <= _FEWEST_PX:
+        raise GeorefError(
+            f"{name}: a --resolution of {resolution:g} leaves {width} x {height} pixels of it: it "
+            f"is in units of {grid.crs.name} ({grid.crs.axis_info[0].unit_name})"
+        )
+    if width * height > _MOST_PX:
+        raise GeorefError(
+            f"{name}: its ortho would have {width} x {height} pixels; give a larger --resolution "
+            "or a nearer --far"
+        )
+    return grid
 
 
 def windows(size: Size, side: int = 1024) -> list[Window]:

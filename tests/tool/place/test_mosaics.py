@@ -138,6 +138,13 @@ def test_photos_of_another_kind_are_refused_one_by_one(dem, tmp_path):
     run.write()
 
 
+def test_a_photo_that_sees_too_far_is_refused(tmp_path):
+    run = Run(tmp_path / "a.tif", Placing(ground_m=200.0, resolution=1e-3), PLACES[:0])
+    with pytest.raises(GeorefError, match=r"its ortho would have \d+ x \d+ pixels"):
+        run.add(0, PLACES[0])
+    assert len(run.maker) == 0
+
+
 def test_transparent_parts_of_photos_are_transparent(dem, tmp_path):
     alpha = np.full((120, 160), 255, dtype=np.uint8)
     alpha[:60] = 0

@@ -337,3 +337,19 @@ def test_the_lens_of_a_turned_photo(tmp_path):
     roll = pose_angles("hpr", pose.rotation)[2]
     assert np.isclose(abs(roll), 90.0)
     assert np.isclose(heading(pose), 90.0)
+
+
+def test_a_lens_of_another_shape_than_the_photo_is_told(tmp_path):
+    photos = folder(tmp_path / "photos", {"a.jpg": COMPASS})
+    wide = SIZE.width, SIZE.height * 3 // 4
+    lens = PerspectiveCamera(
+        wide, focal_px=(60.0, 60.0), centre_px=(31.5, 17.5), rotation=np.eye(3), position=(0, 0, 0)
+    )
+    (tmp_path / "c.camera.json").write_bytes(write_camera(CameraFile(camera=lens)))
+    found, _ = poses(photos, Placing(camera=tmp_path / "c.camera.json"))
+    told = "lens of a picture of 64 x 36, stretched to this one's shape"
+    assert told in found["a.jpg"].assumed
+    for angles in ("hfov\na.jpg,16,51,9,45,80,0,60", "hfov,vfov\na.jpg,16,51,9,45,80,0,60,20"):
+        rows = table(tmp_path / "p.csv", f"{HEADER},{angles}\n")
+        found, _ = poses(open_folder(tmp_path / "photos"), Placing(poses=rows))
+        assert not [text for text in found["a.jpg"].assumed if "stretched" in text]
