@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from pyproj import CRS
 
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, OutputExistsError
 from attachtrans.journal import Journal
 from attachtrans.stores.features import FeatureClassSink
 from attachtrans.stores.folder import RESULTS
 from attachtrans.stores.foldersink import FolderOverwriteSink, FolderSink
+from attachtrans.stores.indexed import IndexedSink
 from attachtrans.stores.overwrite import OverwriteSink
 from attachtrans.stores.photoclass import PhotoClassSink
 from attachtrans.stores.photofeatures import Footprinting
@@ -56,6 +57,8 @@ def job(source: Path, model: Path, output: Path | str | None, **options: Any) ->
         (False, "out.gpkg", "footprint", PhotoClassSink),
         (False, None, None, OverwriteSink),
         (True, "out.gpkg", None, PhotoClassSink),
+        (False, "out", None, IndexedSink),
+        (False, "out", "footprint", IndexedSink),
         (True, "out", None, FolderSink),
         (True, None, None, FolderOverwriteSink),
     ],
@@ -105,18 +108,33 @@ def test_a_mark_says_by_what(model: Path, tmp_path: Path) -> None:
     assert secured.description.fingerprint != secured.model.fingerprint
 
 
+def test_an_index_of_a_folder_is_asked_for(folder: Path, model: Path, tmp_path: Path) -> None:
+    one = job(folder, model, tmp_path / "out", index="geoparquet")
+    assert (one.writing.geometry, one.writing.index) == ("footprint", "geoparquet")
+    assert job(folder, model, tmp_path / "out", index="none").writing.index is None
+    one = job(survey(tmp_path / "in.gpkg"), model, tmp_path / "out")
+    assert (one.writing.geometry, one.writing.index) == ("source", "geojson")
+    one.prepare()
+    (tmp_path / "out/results.geojson").write_text("{}")
+    with pytest.raises(OutputExistsError, match=r"results\.geojson is there"):
+        job(one.source, model, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("output", "options", "said"),
     [
-        ("out", {}, "photos of a feature class go into one"),
+        ("out", {"geometry": "both"}, "an index is one"),
+        ("out.gpkg", {"index": "geojson"}, "--index geojson goes with --output FOLDER only"),
+        (None, {"index": "none"}, "--index none goes with --output FOLDER only"),
         ("out.gpkg", {"patterns": ("*.jpg",)}, "--pattern concerns folders"),
     ],
 )
-def test_feature_classes_do_not_become_folders(
-    output: str, options: dict[str, Any], said: str, model: Path, tmp_path: Path
+def test_what_does_not_go_with_feature_classes(
+    output: str | None, options: dict[str, Any], said: str, model: Path, tmp_path: Path
 ) -> None:
+    target = None if output is None else tmp_path / output
     with pytest.raises(ArgumentError, match=said):
-        job(survey(tmp_path / "in.gpkg"), model, tmp_path / output, **options)
+        job(survey(tmp_path / "in.gpkg"), model, target, **options)
 
 
 @pytest.mark.parametrize("geometry", ["source", "both"])
@@ -125,8 +143,11 @@ def test_folders_have_footprints_only(
 ) -> None:
     with pytest.raises(ArgumentError, match="can only be footprints"):
         job(folder, model, tmp_path / "out.gpkg", geometry=geometry)
-    with pytest.raises(ArgumentError, match=r"goes with --output OUT\.gpkg only"):
+    with pytest.raises(ArgumentError, match=r"goes with --output OUT\.gpkg or --index only"):
         job(folder, model, tmp_path / "out", geometry=geometry)
+    said = "can only be footprints|an index is one"
+    with pytest.raises(ArgumentError, match=said):
+        job(folder, model, tmp_path / "out", geometry=geometry, index="geojson")
 
 
 def test_the_folder_of_the_photos_is_no_output(folder: Path, model: Path) -> None:

@@ -39,6 +39,7 @@ _ELSEWHERE = {
     "postgresraster": "it lies in a PostgreSQL database; export it to GeoTIFF in QGIS",
     "wcs": "it is a web coverage service; export it to GeoTIFF in QGIS",
 }
+_ONE_LAYER = (".shp", ".geojson", ".fgb", ".parquet", ".geoparquet")
 _BANDS = ("grayBand", "band")
 _READY_COLOURS = "singlebandcolordata"
 _GDAL_QUOTED = re.compile(r'(?P<driver>[A-Za-z]\w+):"(?P<path>[^"]+)"(?P<rest>.*)', re.DOTALL)
@@ -85,16 +86,19 @@ def _of_ogr(element: ET.Element, name: str, text: str, folder: Path) -> LayerSou
         kind=LayerKind.FEATURES,
         name=name,
         source=source,
-        sublayer=options.get("layername") or _by_number(source, options.get("layerid")),
+        sublayer=_sublayer(source, options),
         where=where.strip() or None,
         crs=_crs(element),
     )
 
 
-def _by_number(source: str, number: str | None) -> str | None:
-    """The layer that old projects know by its number in the file."""
-    if number is None:
+def _sublayer(source: str, options: Mapping[str, str]) -> str | None:
+    """The layer of a file that may hold several; old projects know it by its number."""
+    number = options.get("layerid")
+    if source.lower().endswith(_ONE_LAYER):
         return None
+    if "layername" in options or number is None:
+        return options.get("layername") or None
     import fiona
     from fiona.errors import FionaError
 

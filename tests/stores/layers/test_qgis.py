@@ -62,6 +62,8 @@ def only(folder: Path, provider: str, source: str, more: str = "") -> LayerSourc
     ("source", "path", "sublayer", "where"),
     [
         ("./a.shp", "{}/a.shp", None, None),
+        ("./a.fgb|layername=own|subset=n < 3", "{}/a.fgb", None, "n < 3"),
+        ("./a.shp|layerid=0", "{}/a.shp", None, None),
         ("../b/a.gpkg|layername=t 1", "{up}/b/a.gpkg", "t 1", None),
         ("a.gpkg|layername=t|subset=\"n\" > 1 || '|x=1'", "{}/a.gpkg", "t", "\"n\" > 1 || '|x=1'"),
         ("a.gpkg|uniqueGeometryType=yes|layername=t|subset=", "{}/a.gpkg", "t", None),
