@@ -20,7 +20,7 @@ from attachtrans.stores.services.address import with_parameters
 from attachtrans.stores.services.base import Address
 from attachtrans.stores.services.client import Client
 from attachtrans.stores.services.exports import ExportService, square
-from attachtrans.stores.services.ogc import crs_of
+from attachtrans.stores.services.ogc import authority_of, crs_of
 from attachtrans.stores.services.pictures import read_json
 from attachtrans.stores.services.pyramid import Pyramid, TileMatrix, TileRange
 from attachtrans.stores.services.tiles import TileService
@@ -173,9 +173,9 @@ def crs_of_esri(reference: Any, where: str) -> CRS:
 
 def esri_reference(crs: CRS) -> str:
     """A system as a server reads it: a number, or WKT in JSON."""
-    authority = crs.to_authority()
+    authority = authority_of(crs)
     if authority is not None and authority[0] in ("EPSG", "ESRI"):
-        return str(authority[1])
+        return authority[1]
     if authority is not None and authority[1] == "CRS84":
         return "4326"
     return json.dumps({"wkt": crs.to_wkt("WKT1_ESRI")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pyproj import CRS
@@ -66,6 +67,13 @@ def crs_of(name: str) -> CRS | None:
         return read_crs(name)
     except CrsError:
         return None
+
+
+@lru_cache(maxsize=64)
+def authority_of(crs: CRS) -> tuple[str, str] | None:
+    """(authority, code) of a system, None where it has none; looking for one takes a while."""
+    found = crs.to_authority()
+    return None if found is None else (str(found[0]), str(found[1]))
 
 
 def northing_first(crs: CRS) -> bool:

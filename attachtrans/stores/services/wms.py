@@ -16,6 +16,7 @@ from attachtrans.stores.services.base import Address
 from attachtrans.stores.services.client import Client
 from attachtrans.stores.services.exports import ExportService
 from attachtrans.stores.services.ogc import (
+    authority_of,
     capabilities,
     choose,
     choose_format,
@@ -173,7 +174,7 @@ def _chosen(systems: dict[str, str], wishes: tuple[str | None, CRS | None], wher
 
 def _name_of(crs: CRS, systems: dict[str, str]) -> str | None:
     """What the server calls a system, None when it does not offer it."""
-    authority = crs.to_authority()
+    authority = authority_of(crs)
     if authority is None:
         return None
     name = ":".join(authority)
