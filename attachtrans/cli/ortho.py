@@ -20,7 +20,7 @@ from attachtrans.cli.options import (
     placing,
     placing_of,
 )
-from attachtrans.cli.running import conclude, go_through, reporting
+from attachtrans.cli.running import Result, conclude, go_through, reporting
 
 _EXAMPLES = """
 \b
@@ -100,5 +100,10 @@ def ortho(ctx: click.Context, /, report: Path | None, *, quiet: bool, **options:
     bar = Bar(len(run), enabled=not quiet, task="ortho")
     run.watch = bar.mosaicked
     result = go_through(run, bar, report)
-    targets = " and ".join(str(named[n]) for n in ("folder", "mosaic") if named[n] is not None)
-    conclude(ctx, result, targets, run.notes, quiet=quiet)
+    conclude(ctx, result, _targets(named, result), run.notes, quiet=quiet)
+
+
+def _targets(named: dict[str, Any], result: Result) -> str:
+    if not (result.counts["written"] or result.counts["planned"]):
+        return "nothing written"
+    return " and ".join(str(named[n]) for n in ("folder", "mosaic") if named[n] is not None)
