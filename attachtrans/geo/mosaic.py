@@ -147,10 +147,7 @@ class Mosaic:
                 undecided &= ~known
                 placed.seen[mine] = False
         if values is None:
-            mapping = self.rectifiers[0].mapping
-            nothing = mapping.placed(mapping.paths(np.zeros((2, 0), dtype=np.intp)))
-            sample, _ = self.rectifiers[0].sampler.sample(nothing, self.frames[0].read)
-            values = np.zeros((*shape, sample.shape[-1]), dtype=sample.dtype)
+            values = self.rectifiers[0].sampler.nothing(shape, self.frames[0].read)
         return values, index
 
     def _candidates(self, corners: Ints) -> dict[int, _Candidate]:

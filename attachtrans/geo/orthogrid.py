@@ -34,6 +34,8 @@ before the sky is known to a millionth of a lattice cell. A thousand rays take h
 one."""
 _CLOSE_PX = 0.1
 """Of the grid: how near is near enough."""
+_LEAP = 16.0
+"""Steps to the border of all that is shown, from where on nothing more is looked for."""
 MOST_PX = 1 << 40
 """More pixels than anybody wants: a resolution in the wrong unit."""
 
@@ -157,6 +159,8 @@ def _shown(georef: Georef, crs: CRS, resolution: float) -> Bounds:
 def _last_ground(georef: Georef, crs: CRS, lattice: Floats, places: Floats, close: float) -> Floats:
     """(2, N) places of an image where the ground ends between neighbours of a lattice.
 
+    The nearer to the border of all that is shown, the more exactly: inside it makes no difference.
+
     Args:
         georef: of the image.
         crs: in which places are compared.
@@ -164,22 +168,15 @@ def _last_ground(georef: Georef, crs: CRS, lattice: Floats, places: Floats, clos
         places: (2, rows, cols) what they show, nan where it is no ground.
         close: units of that CRS from the very last ground are near enough.
     """
-    pairs, known = [], np.isfinite(places[0])
-    for here, there in (
-        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
-    ):
-        for on, off in ((here, there), (there, here)):
-            ends = known[on] & ~known[off]
-            three = lattice[:, *on], lattice[:, *off], places[:, *on]
-            pairs.append(np.stack([one[:, ends] for one in three]))
-    last, beyond, place = np.concatenate(pairs, axis=2)
+    last, beyond, place = _ends(lattice, places)
     shares = (np.arange(1, _PARTS) / _PARTS)[:, None]
+    inner, rest = places[:, np.isfinite(places[0])], np.arange(place.shape[1])
+    reached = place.copy()
     # How far the next part would lead; towards the horizon that grows beyond all bounds, but not
     # from a step that is short.
-    step = np.full(last.shape[1], np.inf)
+    step = np.full(rest.size, np.inf)
     for _ in range(_ROUNDS):
-        if (step < close).all():
+        if not rest.size:
             break
         span = beyond - last
         between = last[:, None] + shares * span[:, None]
@@ -191,12 +188,37 @@ def _last_ground(georef: Georef, crs: CRS, lattice: Floats, places: Floats, clos
             np.take_along_axis(found, number[None, None], axis=1)[:, 0]
             for number in (np.maximum(shown - 1, 0), shown)
         )
-        moved = _moved(georef, crs, np.concatenate([before, place], axis=1))
-        apart = np.abs(moved[:, shown.size :] - moved[:, : shown.size]).max(axis=0)
-        step = np.where(shown > 0, apart, step / _PARTS)
+        reached[:, rest] = place
+        moved = _moved(georef, crs, np.concatenate([before, place, inner], axis=1))
+        came, to = moved[:, : rest.size], moved[:, rest.size : 2 * rest.size]
+        step = np.where(shown > 0, np.abs(to - came).max(axis=0), step / _PARTS)
+        low, high = np.fmin.reduce(moved, axis=1), np.fmax.reduce(moved, axis=1)
+        far = np.minimum(to - low[:, None], high[:, None] - to)
         last = last + span * (shown / _PARTS)
         beyond = last + span / _PARTS
-    return np.array(place)
+        more = (step >= close) & (far < _LEAP * step).any(axis=0)
+        rest, step = rest[more], step[more]
+        last, beyond, place = last[:, more], beyond[:, more], place[:, more]
+    return reached
+
+
+def _ends(lattice: Floats, places: Floats) -> tuple[Floats, Floats, Floats]:
+    """Neighbours of a lattice of which one shows ground and the other does not.
+
+    Returns:
+        (2, N) pixels with ground, (2, N) pixels without, (2, N) places of the former.
+    """
+    pairs, known = [], np.isfinite(places[0])
+    for here, there in (
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+    ):
+        for on, off in ((here, there), (there, here)):
+            ends = known[on] & ~known[off]
+            three = lattice[:, *on], lattice[:, *off], places[:, *on]
+            pairs.append(np.stack([one[:, ends] for one in three]))
+    last, beyond, place = np.concatenate(pairs, axis=2)
+    return last, beyond, place
 
 
 def _union(bounds: list[Bounds], crs: CRS) -> Bounds:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from attachtrans.errors import ArgumentError, LayoutError
 from attachtrans.stores.geopackage import Schema, quote, read_schema, reading, same
-from attachtrans.stores.layouts import LAYOUTS
 from attachtrans.stores.layouts.base import (
     Findings,
     Inspection,
@@ -19,6 +18,7 @@ from attachtrans.stores.layouts.base import (
     Refusal,
     Wish,
 )
+from attachtrans.stores.layouts.known import LAYOUTS
 from attachtrans.stores.layouts.qgis import read_hints
 from attachtrans.stores.vectortable import VectorTable, paths_of
 

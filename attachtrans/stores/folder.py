@@ -8,14 +8,17 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from attachtrans.errors import ArgumentError, LayoutError, SourceError
 from attachtrans.image.sniff import sniff
 from attachtrans.journal import SUFFIX
 from attachtrans.stores.filenames import promises_image
 from attachtrans.stores.layouts.base import LayoutName, PhotoTable
-from attachtrans.stores.photos import Place
 from attachtrans.types import Item
+
+if TYPE_CHECKING:
+    from attachtrans.stores.photos import Place
 
 RESULTS = f"results{SUFFIX}"
 """The journal in a folder of results: by it a folder of ours is known."""
@@ -81,6 +84,8 @@ class FolderPhotos:
 
     def place(self, item: Item) -> Place:
         """Where an item's content is, for who overwrites it. Raises SourceError."""
+        from attachtrans.stores.photos import Place
+
         return Place(table=self.tables[0], files=self.file(item).files)
 
     def read(self, item: Item) -> bytes:

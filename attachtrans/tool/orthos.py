@@ -7,24 +7,26 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from attachtrans.errors import ArgumentError, GeorefError, ImageError, SourceError
-from attachtrans.geo.mosaic import Seam
 from attachtrans.image import Limits, decode, probe
 from attachtrans.image.arrays import stored, turned
 from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.durable import held
-from attachtrans.tool.place.mosaics import Mosaicker, Watch
 from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.poser import Poser
 from attachtrans.tool.place.products import Products, product_names
 from attachtrans.tool.place.viewer import Viewer
 from attachtrans.tool.sources import Choice, open_source
 from attachtrans.types import Item
+
+if TYPE_CHECKING:
+    from attachtrans.geo.mosaic import Seam
+    from attachtrans.tool.place.mosaics import Mosaicker, Watch
 
 PathLike = str | os.PathLike[str]
 Pixels = NDArray[Any]
@@ -95,6 +97,8 @@ class Orthos:
     def _mosaicker(self) -> Mosaicker | None:
         if self.mosaic is None:
             return None
+        from attachtrans.tool.place.mosaics import Mosaicker
+
         return Mosaicker(
             path=self.mosaic,
             seam=self.seam,

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attachtrans.errors import ArgumentError
-from attachtrans.stores.catalog import detect
-from attachtrans.stores.classes import without_results
 from attachtrans.stores.folder import FolderPhotos, open_folder
 from attachtrans.stores.geodatabase.kinds import is_geodatabase
-from attachtrans.stores.geodatabase.source import as_source
 from attachtrans.stores.layouts.base import PhotoTable
-from attachtrans.stores.photos import Photos, open_photos
-from attachtrans.stores.selection import Selection
 from attachtrans.stores.vectortable import VectorTable, is_vector_table, open_vector_table
+
+if TYPE_CHECKING:
+    from attachtrans.stores.photos import Photos
 
 GEOPACKAGE = ".gpkg"
 
@@ -60,6 +59,8 @@ def is_feature_class(path: Path) -> bool:
 
 def readable(path: Path) -> Path | VectorTable:
     """A source of features as the stores take it. Raises ArgumentError, SourceError."""
+    from attachtrans.stores.geodatabase.source import as_source
+
     return open_vector_table(path) if is_vector_table(path) else as_source(path)
 
 
@@ -79,6 +80,12 @@ def open_source(
         if flags := choice.given_for_tables():
             raise ArgumentError(f"{flags[0]} concerns feature classes, and {path} is none")
         return open_folder(path, patterns=tuple(choice.patterns), limit=choice.limit), ()
+    # What reads feature classes is loaded for those only.
+    from attachtrans.stores.catalog import detect
+    from attachtrans.stores.classes import without_results
+    from attachtrans.stores.photos import open_photos
+    from attachtrans.stores.selection import Selection
+
     if choice.patterns:
         raise ArgumentError(f"--pattern concerns folders, and {path} is a feature class")
     source = readable(path)

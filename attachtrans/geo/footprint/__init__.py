@@ -1,6 +1,6 @@
 """Footprints: the area on the map that an image shows, horizon and elevation model included.
 
-    base        what a footprint is, its modes, how far it reaches by default
+    base        what a footprint is, its modes
     make        `footprint`, for every kind of georeference
     probe       what single pixels show
     lattice     the same over an image, and where it changes
@@ -18,7 +18,7 @@ the finished area changes its coordinate system.
 """
 
 from attachtrans.geo.footprint.attributes import COLUMNS, footprint_attributes
-from attachtrans.geo.footprint.base import MODES, Footprint, default_far_m
+from attachtrans.geo.footprint.base import MODES, Footprint
 from attachtrans.geo.footprint.cells import cells_area
 from attachtrans.geo.footprint.make import footprint
 from attachtrans.geo.footprint.sigma import position_sigma_m
@@ -29,7 +29,6 @@ __all__ = [
     "MODES",
     "Footprint",
     "cells_area",
-    "default_far_m",
     "footprint",
     "footprint_attributes",
     "position_sigma_m",

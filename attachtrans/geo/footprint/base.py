@@ -1,4 +1,4 @@
-"""What a footprint is, and how far it reaches where nobody says."""
+"""What a footprint is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from attachtrans.geo.footprint.reproject import reprojected
 from attachtrans.geo.frame import read_crs
-from attachtrans.geo.ground import horizon_m
 
 MODES = ("auto", "ground", "plane", "sector", "disc")
 """
@@ -20,19 +19,6 @@ sector  a fan over the horizontal field of view, from near to far (Esri's orient
 disc    all around the camera, from near to far
 auto    ground; for panoramas disc, or sector where a part of the turn is missing
 """
-_STREET_M = 5.0
-"""Cameras lower than this above the ground are held in hands or carried by cars."""
-_STREET_FAR_M = 50.0
-
-
-def default_far_m(height_above_ground_m: float) -> float:
-    """Ground range up to which a photo is taken to be of use.
-
-    50 m from less than 5 m above the ground, else 10 times the height, never beyond the horizon.
-    """
-    if height_above_ground_m < _STREET_M:
-        return _STREET_FAR_M
-    return min(10.0 * height_above_ground_m, horizon_m(height_above_ground_m))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

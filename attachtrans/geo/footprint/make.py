@@ -11,14 +11,14 @@ from shapely.geometry import MultiPolygon, Polygon
 from attachtrans.errors import ArgumentError, HorizonError
 from attachtrans.geo.camera import Camera, PanoramaCamera, TurnedCamera
 from attachtrans.geo.footprint.arcs import bearings_deg, disc, fan
-from attachtrans.geo.footprint.base import MODES, Footprint, default_far_m
+from attachtrans.geo.footprint.base import MODES, Footprint
 from attachtrans.geo.footprint.gsd import camera_gsd_m, map_gsd_m
 from attachtrans.geo.footprint.outline import outline, sealed
 from attachtrans.geo.footprint.probe import CameraProbe, MapProbe, Sight
 from attachtrans.geo.footprint.reproject import reprojected
 from attachtrans.geo.footprint.rings import Shown, shown
 from attachtrans.geo.frame import horizontal
-from attachtrans.geo.ground import EARTH_RADIUS_M, FlatGround, horizon_m
+from attachtrans.geo.ground import EARTH_RADIUS_M, FlatGround, default_far_m, horizon_m
 from attachtrans.geo.view import CameraView, Georef
 from attachtrans.types import Size
 

@@ -1,6 +1,12 @@
 """Where rays meet the ground: a plane, or the bilinear surface of an elevation model."""
 
-from attachtrans.geo.ground.base import EARTH_RADIUS_M, Ground, GroundStatus, horizon_m
+from attachtrans.geo.ground.base import (
+    EARTH_RADIUS_M,
+    Ground,
+    GroundStatus,
+    default_far_m,
+    horizon_m,
+)
 from attachtrans.geo.ground.dem import DemGround
 from attachtrans.geo.ground.flat import FlatGround
 
@@ -10,5 +16,6 @@ __all__ = [
     "FlatGround",
     "Ground",
     "GroundStatus",
+    "default_far_m",
     "horizon_m",
 ]

@@ -21,6 +21,9 @@ Statuses = NDArray[np.uint8]
 
 EARTH_RADIUS_M = 6_371_008.8 / (1.0 - 0.13)
 """Mean radius over 1 - k, with k = 0.13 the usual refraction coefficient of light (Gauss)."""
+_STREET_M = 5.0
+"""Cameras lower than this above the ground are held in hands or carried by cars."""
+_STREET_FAR_M = 50.0
 
 
 class GroundStatus(IntEnum):
@@ -75,6 +78,16 @@ class Ground(Protocol):
 def horizon_m(height_m: float, earth_radius_m: float = EARTH_RADIUS_M) -> float:
     """Ground range of the horizon from a height above it; 0 from below."""
     return float(np.sqrt(2.0 * earth_radius_m * max(height_m, 0.0)))
+
+
+def default_far_m(height_above_ground_m: float) -> float:
+    """Ground range up to which a photo is taken to be of use, where nobody says another.
+
+    50 m from less than 5 m above the ground, else 10 times the height, never beyond the horizon.
+    """
+    if height_above_ground_m < _STREET_M:
+        return _STREET_FAR_M
+    return min(10.0 * height_above_ground_m, horizon_m(height_above_ground_m))
 
 
 def check_radius(earth_radius_m: float | None) -> None:

@@ -1,8 +1,8 @@
 """The first point of a bilinear surface on each ray, exactly.
 
-All rays walk in step from patch to patch, and over whole blocks where they pass above them. On a
-patch a ray's height above the surface is a quadratic function of the distance, so its first zero
-is known in closed form and no grazing hit can fall between samples.
+All rays walk in step from block to block, over those that they pass above, and through the patches
+of the others. On a patch a ray's height above the surface is a quadratic function of the distance,
+so its first zero is known in closed form and no grazing hit can fall between samples.
 """
 
 from __future__ import annotations
@@ -56,12 +56,16 @@ def walk(
     )
     while steps.ray.size:
         here = _look(surface, lane, steps)
-        hit, lost = _meet(surface, lane, steps, here)
-        distance[steps.ray] = np.where(np.isfinite(hit), hit, np.nan)
-        status[steps.ray[np.isfinite(hit)]] = GroundStatus.HIT
-        status[steps.ray[lost]] = GroundStatus.OFF_DEM
-        over = ~np.isfinite(hit) & ~lost & here.passed & (here.onward >= lane.end[steps.ray])
+        low = np.flatnonzero(~here.passed & (steps.level == 1))
+        found = _search(surface, lane, steps.kept(low), here.kept(low))
+        here.passed[low], here.known[low] = True, found.known
+        over = here.passed & (here.onward >= lane.end[steps.ray])
         status[steps.ray[over]] = lane.ending[steps.ray[over]]
+        hit = np.isfinite(found.distance)
+        distance[steps.ray[low[hit]]] = found.distance[hit]
+        status[steps.ray[low[hit]]] = GroundStatus.HIT
+        status[steps.ray[low[found.lost]]] = GroundStatus.OFF_DEM
+        here.ascends[low] = False  # near the ground one looks at the next block of the same level
         steps = _onwards(surface, steps, here).kept(status[steps.ray] == _WALKING)
     return distance, status
 
@@ -85,6 +89,11 @@ class _Lane(NamedTuple):
     """begins under it"""
     ending: Statuses
     """status of a ray that meets nothing on the way"""
+
+    def least(self, ray: Ints, distance: Floats) -> Floats:
+        """How far rays go from (..., n) distances at least, to have gone anywhere."""
+        least: Floats = np.maximum(self.nudge[ray], _ROUNDING * distance)
+        return least
 
 
 def _lane(
@@ -140,53 +149,56 @@ class _Steps(NamedTuple):
     ray: Ints
     distance: Floats
     level: Ints
-    """0: looks at a patch; k: at a block of 4^k x 4^k patches"""
+    """k, from 1 on: looks at a block of 4^k x 4^k patches"""
     known: Flags
     """the ground was known, and below, up to here"""
 
-    def kept(self, which: Flags) -> _Steps:
+    def kept(self, which: Flags | Ints) -> _Steps:
         return _Steps(self.ray[which], self.distance[which], self.level[which], self.known[which])
 
 
 class _Here(NamedTuple):
-    """The block each ray is in; all (n,)."""
+    """The block each ray is in."""
 
-    i: Ints
-    j: Ints
-    """its patch"""
+    block: Ints
+    """(2, n) its number across and down, among those of its level"""
     onward: Floats
-    """distance at which it leaves the block"""
+    """(n,) distance at which it leaves the block"""
     ascends: Flags
-    """it then leaves the block of the next level, too"""
+    """(n,) it then leaves the block of the next level, too"""
     passed: Flags
-    """nothing in the block can be met, or it is a patch (and met or not)"""
+    """(n,) nothing in the block can be met"""
     known: Flags
-    """there is data in the block"""
+    """(n,) there is data in the block"""
+
+    def kept(self, which: Ints) -> _Here:
+        return _Here(
+            self.block[:, which],
+            self.onward[which],
+            self.ascends[which],
+            self.passed[which],
+            self.known[which],
+        )
 
 
 def _look(surface: Surface, lane: _Lane, steps: _Steps) -> _Here:
     ray, shift = steps.ray, steps.level * BLOCK_BITS
     step = lane.steps[:, ray]
-    ahead = steps.distance + np.maximum(lane.nudge[ray], _ROUNDING * steps.distance)
+    ahead = steps.distance + lane.least(ray, steps.distance)
     last = np.array(surface.extent)[:, None] - 1
     patch = np.floor(lane.start[:, None] + step * ahead).astype(np.intp)
-    patch = np.clip(patch, 0, last)
-    block = patch >> shift
+    block = np.minimum(np.maximum(patch, 0, out=patch), last, out=patch) >> shift
     border = block + (step > 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         leaves = ((border << shift) - lane.start[:, None]) / step
     leaves[step == 0.0] = np.inf
-    axis = np.argmin(leaves, axis=0)
-    index = np.arange(ray.size)
-    onward = np.minimum(np.maximum(leaves[axis, index], ahead), lane.end[ray])
-    passed, known = steps.level == 0, np.ones(ray.size, dtype=np.bool_)
-    coarse = np.flatnonzero(~passed)
-    top = surface.tops(steps.level[coarse], block[0, coarse], block[1, coarse])
-    known[coarse] = ~np.isnan(top)
-    least = _least_height(lane.bundle, ray[coarse], steps.distance[coarse], onward[coarse])
-    passed[coarse] = ~(least <= top)
-    ascends = (border[axis, index] & ((1 << BLOCK_BITS) - 1)) == 0
-    return _Here(patch[0], patch[1], onward, ascends, passed, known)
+    down = leaves[1] < leaves[0]
+    nearest = np.where(down, leaves[1], leaves[0])
+    onward = np.minimum(np.maximum(nearest, ahead), lane.end[ray])
+    top = surface.tops(steps.level, *block)
+    passed = ~(_least_height(lane.bundle, ray, steps.distance, onward) <= top)
+    ascends = (np.where(down, border[1], border[0]) & ((1 << BLOCK_BITS) - 1)) == 0
+    return _Here(block, onward, ascends, passed, ~np.isnan(top))
 
 
 def _least_height(bundle: Bundle, ray: Ints, begin: Floats, end: Floats) -> Floats:
@@ -199,32 +211,73 @@ def _least_height(bundle: Bundle, ray: Ints, begin: Floats, end: Floats) -> Floa
     return lowest
 
 
-def _meet(surface: Surface, lane: _Lane, steps: _Steps, here: _Here) -> tuple[Floats, Flags]:
-    """(n,) distance of the surface on the patches looked at, inf if not there; (n,) went under."""
-    hit, lost = np.full(steps.ray.size, np.inf), np.zeros(steps.ray.size, dtype=np.bool_)
-    fine = np.flatnonzero(steps.level == 0)
-    if not fine.size:
-        return hit, lost
-    ray, begin = steps.ray[fine], steps.distance[fine]
+class _Found(NamedTuple):
+    """What rays meet in blocks of 4 x 4 patches; all (n,)."""
+
+    distance: Floats
+    """of the surface, inf if it is not there"""
+    lost: Flags
+    """went under it where it is not known"""
+    known: Flags
+    """the ground is known, and below, at the end of the block"""
+
+
+def _search(surface: Surface, lane: _Lane, steps: _Steps, here: _Here) -> _Found:
+    """All patches that rays cross on the way through their blocks, which are of level 1."""
+    ray = steps.ray
+    begin, end, patch = _crossed(surface, lane, steps, here)
+    real = end - begin > lane.least(ray, begin)
     bundle, (di, dj) = lane.bundle, lane.steps[:, ray]
-    c, x, y, w = surface.patches(here.i[fine], here.j[fine])
-    u = lane.start[0] + di * begin - here.i[fine]
-    v = lane.start[1] + dj * begin - here.j[fine]
+    c, x, y, w = surface.patches(*patch)
+    u = lane.start[0] + di * begin - patch[0]
+    v = lane.start[1] + dj * begin - patch[1]
     slope, curve = bundle.unit[2, ray], bundle.curve[ray]
-    # Height above the surface: gap + rate s + bend s^2, s metres from here.
+    # Height above the surface: gap + rate s + bend s^2, s metres from the patch's border.
     gap = bundle.origin[2] + begin * (slope + begin * curve) - (c + x * u + (y + w * u) * v)
     rate = slope + 2.0 * begin * curve - (x * di + y * dj + w * (u * dj + v * di))
-    bend = curve - w * di * dj
+    bend = curve - w * (di * dj)
     with np.errstate(divide="ignore", invalid="ignore"):
         root = np.sqrt(rate * rate - 4.0 * bend * gap)
         zero = np.where(rate <= 0.0, 2.0 * gap / (root - rate), -0.5 * (rate + root) / bend)
-    meets = (gap > 0.0) & (zero >= 0.0) & (begin + zero <= here.onward[fine])
-    under = gap <= 0.0
-    hit[fine] = np.where(meets, begin + zero, np.inf)
-    hit[fine[under & steps.known[fine]]] = begin[under & steps.known[fine]]
-    lost[fine] = under & ~steps.known[fine]
-    here.known[fine] = ~np.isnan(gap)
-    return hit, lost
+    meets = real & (gap > 0.0) & (zero >= 0.0) & (begin + zero <= end)
+    event = meets | (real & (gap <= 0.0))
+    # Known or not, and below: before the block, and after each patch.
+    known = np.concatenate([steps.known[None], ~np.isnan(gap)])
+    number = np.maximum.accumulate(np.where(real, np.arange(1, len(known))[:, None], 0))
+    index = np.arange(ray.size)
+    found = _Found(np.full(ray.size, np.inf), np.zeros_like(steps.known), known[number[-1], index])
+    ends = np.flatnonzero(event.any(axis=0))
+    first = np.argmax(event[:, ends], axis=0)
+    before = np.where(first > 0, number[first - 1, ends], 0)
+    crosses = meets[first, ends]
+    found.lost[ends] = ~crosses & ~known[before, ends]
+    at = begin[first, ends] + np.where(crosses, zero[first, ends], 0.0)
+    found.distance[ends] = np.where(found.lost[ends], np.inf, at)
+    return found
+
+
+def _crossed(
+    surface: Surface, lane: _Lane, steps: _Steps, here: _Here
+) -> tuple[Floats, Floats, Ints]:
+    """From where to where rays are on each patch, in turn; some ways have no length.
+
+    Returns:
+        (K, n) and (K, n) distances, (2, K, n) patches.
+    """
+    step, first = lane.steps[:, steps.ray], here.block << BLOCK_BITS
+    lines = first[:, None] + np.arange(1, 1 << BLOCK_BITS)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = (lines - lane.start[:, None, None]) / step[:, None]
+    at = at.reshape(2 * lines.shape[1], steps.ray.size)
+    # Lines that a ray runs along, or crosses elsewhere, come to lie at the end.
+    between = (at > steps.distance) & (at < here.onward)
+    at = np.sort(np.where(between, at, here.onward), axis=0)
+    begin = np.concatenate([steps.distance[None], at])
+    end = np.concatenate([at, here.onward[None]])
+    middle = lane.start[:, None, None] + step[:, None] * (0.5 * (begin + end))
+    behind = np.minimum(first + (1 << BLOCK_BITS), np.array(surface.extent)[:, None]) - 1
+    patch = np.floor(middle).astype(np.intp)
+    return begin, end, np.minimum(np.maximum(patch, first[:, None]), behind[:, None])
 
 
 def _onwards(surface: Surface, steps: _Steps, here: _Here) -> _Steps:

@@ -190,14 +190,15 @@ class Mapping:
 
     def placed(self, paths: Paths) -> Placed:
         """Where the pixels of N blocks come from; a dozen at a time stay in the processor."""
-        count = paths.corners.shape[1]
+        count, smooth = paths.corners.shape[1], np.flatnonzero(paths.smooth)
+        if smooth.size == count > 0:
+            return Placed(paths.base, *self._smoothly(paths), paths.widths)
         placed = Placed(
             base=paths.base.copy(),
             off=np.zeros((2, count, SIDE, SIDE), dtype=np.float32),
             seen=np.zeros((count, SIDE, SIDE), dtype=np.bool_),
             widths=paths.widths.copy(),
         )
-        smooth = np.flatnonzero(paths.smooth)
         if smooth.size:
             placed.off[:, smooth], placed.seen[smooth] = self._smoothly(paths.some(smooth))
         for number in np.flatnonzero(paths.exact):

@@ -100,14 +100,17 @@ class Rectifier:
         whole = lattice.covering(window)
         paths = self.mapping.paths(lattice.corners(whole))
         for blocks in lattice.pieces(whole, BLOCKS):
-            placed = self.mapping.placed(paths.some(lattice.numbers(blocks, whole)))
+            which = lattice.numbers(blocks, whole)
+            if not (paths.smooth[which] | paths.exact[which]).any():
+                continue
+            placed = self.mapping.placed(paths.some(which))
             found, seen = self.sampler.sample(placed, read)
             if values is None:
                 values = np.empty((found.shape[-1], *mask.shape[1:]), dtype=found.dtype)
             lattice.paste(found, blocks, values, window)
             lattice.paste(seen * VALID, blocks, mask, window)
         if values is None:
-            raise ArgumentError(f"{window} has no pixels")
+            values = np.moveaxis(self.sampler.nothing(mask.shape[1:], read), -1, 0)
         self.sampler.fill(values, mask[0] == 0)
         return values, mask[0]
 

@@ -29,16 +29,20 @@ class Relief:
 
     dem      the model
     datum    what the heights of `heights` count from, so that single precision does for them
+    above    (rows, cols) of the model's cells above it
     horizon  how far its cells are below what the camera sees over, where that matters
     """
 
     dem: DemGround
     datum: np.float32
+    above: Singles
     horizon: Horizon | None = None
 
     @classmethod
     def of(cls, dem: DemGround, horizon: Horizon | None = None) -> Self:
-        return cls(dem=dem, datum=np.float32(dem.surface.lowest), horizon=horizon)
+        datum = np.float32(dem.surface.lowest)
+        above = (dem.surface.heights - datum).astype(np.float32, copy=False)
+        return cls(dem=dem, datum=datum, above=above, horizon=horizon)
 
     def ranges(self, cells: Floats) -> tuple[Floats, Floats]:
         """The lowest and the highest ground of blocks on which cells are smooth.
@@ -87,7 +91,7 @@ class Relief:
         col, u = _split(i, base[0, :, None, None], across, within=within)
         row, v = _split(j, base[1, :, None, None], down, within=within)
         stride = across + 1
-        height = _bilinear(self.dem.surface.heights, col + row * stride, u, v, stride, self.datum)
+        height = _bilinear(self.above, col + row * stride, u, v, stride)
         if not within:
             height[_outside(i, base[0], across) | _outside(j, base[1], down)] = np.nan
         return height, self._hidden(col, row, u, v)
@@ -100,7 +104,7 @@ class Relief:
         stride = right - left
         index = np.clip(row - top, 0, bottom - top - 2) * stride
         index += np.clip(col - left, 0, stride - 2)
-        below: Flags = _bilinear(self.horizon.excess, index, u, v, stride, np.float32(0.0)) > 0.0
+        below: Flags = _bilinear(self.horizon.excess, index, u, v, stride) > 0.0
         return below
 
     def heights_at(self, cells: Floats) -> tuple[Floats, Flags]:
@@ -134,26 +138,22 @@ def _outside(places: Singles, base: Ints, last: int) -> Flags:
     return outside
 
 
-def _bilinear(
-    samples: NDArray[np.floating],
-    first: Ints,
-    u: Singles,
-    v: Singles,
-    stride: int,
-    datum: np.float32,
-) -> Singles:
+def _bilinear(samples: Singles, first: Ints, u: Singles, v: Singles, stride: int) -> Singles:
     """Of (rows, cols) samples, on the patches whose first sample has the flat index `first`."""
     flat = samples.ravel()
 
-    def corner(behind: int) -> NDArray[np.floating]:
-        found: NDArray[np.floating] = flat[behind:].take(first, mode="clip")
-        found -= datum
+    def corner(behind: int) -> Singles:
+        found: Singles = flat[behind:].take(first, mode="clip")
         return found
 
-    upper = corner(0).astype(np.float32, copy=False)
-    upper += (corner(1) - upper) * u
-    lower = corner(stride).astype(np.float32, copy=False)
-    lower += (corner(stride + 1) - lower) * u
+    upper, right = corner(0), corner(1)
+    right -= upper
+    right *= u
+    upper += right
+    lower, right = corner(stride), corner(stride + 1)
+    right -= lower
+    right *= u
+    lower += right
     lower -= upper
     lower *= v
     upper += lower

@@ -74,13 +74,19 @@ class Sampler(NamedTuple):
         for level in map(np.array, sorted(set(zip(*levels[:, some].tolist(), strict=True)))):
             which = np.flatnonzero((levels == level[:, None]).all(axis=0) & some)
             found, known = self._looked_up(self._targets(placed, which, level), read, level)
+            if which.size == len(seen):
+                return found, known
             if values is None:
                 values = np.zeros((*seen.shape, found.shape[-1]), dtype=found.dtype)
             values[which], seen[which] = found, known
         if values is None:
-            some = read(Window(col=0, row=0, width=1, height=1))
-            values = np.zeros((*seen.shape, len(some)), dtype=some.dtype)
+            values = self.nothing(seen.shape, read)
         return values, seen
+
+    def nothing(self, shape: tuple[int, ...], read: Read) -> Pixels:
+        """(*shape, bands) zeros in the image's type."""
+        some = read(Window(col=0, row=0, width=1, height=1))
+        return np.zeros((*shape, len(some)), dtype=some.dtype)
 
     def fill(self, values: Pixels, without: Flags) -> None:
         """Puts `nodata`, or 0, into the pixels of (bands, height, width) that have no value."""
@@ -114,8 +120,9 @@ class Sampler(NamedTuple):
         if self.interpolation == "linear":
             off *= np.float32(1.0 / _FRACTIONS)
         else:
-            steps = off.astype(np.intp)
-            off = _CUBIC_FRACTIONS.take(steps & (_FRACTIONS - 1), mode="clip")
+            # Within a block off its middle: 32 bits do, and take half the time.
+            steps = off.astype(np.int32)
+            off = _CUBIC_FRACTIONS[steps & (_FRACTIONS - 1)]
             steps >>= _FRACTIONS.bit_length() - 1
             off += steps.astype(np.float32)
         return _Targets(whole, off, placed.seen[which])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -13,11 +14,9 @@ import shapely
 from attachtrans.errors import ArgumentError, GeorefError, ImageError
 from attachtrans.geo.pose import Pose
 from attachtrans.geo.posemerge import disagreement, merge, oriented
-from attachtrans.stores.attributes import Feature, FeatureReader
 from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.crs import crs_of
 from attachtrans.stores.folder import FolderPhotos
-from attachtrans.stores.photos import Photos
 from attachtrans.stores.poses import PoseOptions, PoseTable, read_poses
 from attachtrans.stores.poses.base import key
 from attachtrans.stores.poses.camera_json import SUFFIX, read_camera
@@ -29,6 +28,10 @@ from attachtrans.stores.poses.lenses import has_own_size
 from attachtrans.stores.poses.photo import photo_pose, usual_lens
 from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.types import FeatureRef, Item, Size
+
+if TYPE_CHECKING:
+    from attachtrans.stores.attributes import Feature, FeatureReader
+    from attachtrans.stores.photos import Photos
 
 _SHOWN = 5
 _APART_M = 100.0
@@ -78,8 +81,10 @@ class Poser:
         if placing.poses is not None:
             self._table = read_pose_table(placing.poses, placing)
         self._features: FeatureReader | None = None
-        if isinstance(photos, Photos):
-            self._features = FeatureReader(photos.database, photos.tables)
+        if (hung := _on_features(photos)) is not None:
+            from attachtrans.stores.attributes import FeatureReader
+
+            self._features = FeatureReader(hung.database, hung.tables)
             columns = [c for layer in self._features.layers for c in self._features.columns(layer)]
             check_mapping(placing.columns, columns)
         elif placing.columns and self._table is None:
@@ -175,9 +180,8 @@ class Poser:
         """Where the photo is, if it is a file."""
         if isinstance(self._photos, FolderPhotos):
             return self._photos.file(item).path
-        if isinstance(self._photos, Photos):
-            return next(iter(self._photos.place(item).files), None)
-        return None
+        hung = _on_features(self._photos)
+        return None if hung is None else next(iter(hung.place(item).files), None)
 
     def _mapped(self, item: Item) -> Iterator[Pose]:
         if self._placing.columns:
@@ -235,6 +239,15 @@ def _stretched(pose: Pose, size: Size) -> Pose:
     if same_shape(pose.lens.size, upright):
         return pose
     return pose.assuming(f"lens of a picture of {width} x {height}, stretched to this one's shape")
+
+
+def _on_features(photos: PhotoSource | None) -> Photos | None:
+    """A source whose photos hang on features; what reads those is loaded for no other."""
+    if photos is None or isinstance(photos, FolderPhotos):
+        return None
+    from attachtrans.stores.photos import Photos
+
+    return photos if isinstance(photos, Photos) else None
 
 
 def common_lens(placing: Placing) -> Pose | None:

@@ -17,13 +17,10 @@ from attachtrans import __version__
 from attachtrans.errors import ArgumentError, GeorefError, SinkError
 from attachtrans.geo.orthogrid import ortho_grid
 from attachtrans.geo.rectify import Rectifier
-from attachtrans.geo.rpcfit import fit_rpc
-from attachtrans.geo.undistort import undistorted_image
 from attachtrans.geo.view import Grid
 from attachtrans.journal import digest_of
 from attachtrans.stores.durable import held, replace_file
 from attachtrans.stores.filenames import safe_stem, split_name
-from attachtrans.stores.poses.camera_json import SUFFIX, CameraFile, write_camera
 from attachtrans.stores.raster import RasterOptions, RasterSpec, RasterWriter
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.place.viewer import Seen
@@ -100,13 +97,16 @@ class Products:
         """
         placing, name = self.placing, self.name(key)
         if placing.cameras is not None:
-            _write_camera(target(placing.cameras, key, SUFFIX), key, seen)
+            _write_camera(placing.cameras, key, seen)
         if placing.ortho is not None:
             self.write_ortho(target(placing.ortho, name, ".tif"), seen, pixels, alpha)
         if placing.rpc is not None:
             self._write_rpc(target(placing.rpc, name, ".tif"), seen, pixels)
 
     def _write_rpc(self, path: Path, seen: Seen, pixels: Pixels) -> None:
+        from attachtrans.geo.rpcfit import fit_rpc
+        from attachtrans.geo.undistort import undistorted_image
+
         view = seen.view
         if self.placing.undistort:
             pixels, view = undistorted_image(pixels, view)
@@ -240,8 +240,11 @@ def target(folder: Path, name: str, ending: str) -> Path:
     return path
 
 
-def _write_camera(path: Path, key: str, seen: Seen) -> None:
+def _write_camera(folder: Path, key: str, seen: Seen) -> None:
     """All that is known of the camera; its height is settled now."""
+    from attachtrans.stores.poses.camera_json import SUFFIX, CameraFile, write_camera
+
+    path = target(folder, key, SUFFIX)
     found = CameraFile(
         camera=seen.view.eye,
         crs=seen.datum,

@@ -12,7 +12,6 @@ from pyproj import CRS
 
 from attachtrans.errors import ArgumentError, CrsError, GeorefError, SourceError
 from attachtrans.geo.camera import Camera
-from attachtrans.geo.footprint import default_far_m
 from attachtrans.geo.frame import (
     LocalFrame,
     horizontal,
@@ -21,7 +20,13 @@ from attachtrans.geo.frame import (
     with_heights,
     with_metric_heights,
 )
-from attachtrans.geo.ground import EARTH_RADIUS_M, DemGround, FlatGround, GroundStatus
+from attachtrans.geo.ground import (
+    EARTH_RADIUS_M,
+    DemGround,
+    FlatGround,
+    GroundStatus,
+    default_far_m,
+)
 from attachtrans.geo.pose import Pose, height_m, place_in, standing, work_crs
 from attachtrans.geo.view import CameraView
 from attachtrans.stores.dem import Dem

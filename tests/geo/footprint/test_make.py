@@ -9,8 +9,8 @@ from shapely import affinity
 
 from attachtrans.errors import ArgumentError, HorizonError
 from attachtrans.geo.camera import TurnedCamera
-from attachtrans.geo.footprint import MODES, Footprint, default_far_m, footprint
-from attachtrans.geo.ground import DemGround, FlatGround, horizon_m
+from attachtrans.geo.footprint import MODES, Footprint, footprint
+from attachtrans.geo.ground import DemGround, FlatGround, default_far_m, horizon_m
 from attachtrans.geo.view import CameraView, Grid
 from tests.geo.footprint.scenes import (
     PLACE,
