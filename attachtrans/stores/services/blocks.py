@@ -46,7 +46,7 @@ class BlockRaster:
 
     grid      where its pixels lie
     block     size of a block; the last ones of a row and a column may be smaller
-    fetch     brings a block; None is a block without data
+    fetch     brings a block of the size that is due; None is a block without data
     parallel  blocks that are fetched at a time
     release   called by `close`
     """
@@ -200,17 +200,7 @@ class BlockRaster:
 
     def _fitting(self, col: int, row: int) -> Picture | None:
         picture = self._fetch(col, row)
-        if picture is None:
-            return None
-        width = min(self.block.width, self.size.width - col * self.block.width)
-        height = min(self.block.height, self.size.height - row * self.block.height)
-        _, high, wide = picture.pixels.shape
-        if wide < width or high < height:
-            raise SourceError(
-                f"{self.name}: a picture of {width} x {height} pixels was asked for and one of "
-                f"{wide} x {high} came"
-            )
-        return fitted(picture, self.content)
+        return None if picture is None else fitted(picture, self.content)
 
     def _keep(self, fresh: Mapping[tuple[int, int], Picture | None]) -> None:
         with self._lock:

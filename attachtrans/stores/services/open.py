@@ -99,6 +99,7 @@ def _described(
         return service
     return replace(
         service,
+        address=replace(address, layer=str(item.number)),
         name=f"{service.name} {item.name}",
         bounds=item.extent,
         cell=item.cell or service.cell,

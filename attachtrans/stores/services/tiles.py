@@ -2,7 +2,8 @@
 
 A tile that is missing (404, 204) or transparent is without data. So is a placeholder ("map data
 not yet available"): the very same bytes at several places are no imagery. Some tiles of the area,
-and a few around it, are looked at first, so that placeholders are known before anything is read.
+and a few around it, are looked at first, so that placeholders are known before anything is read;
+one that none of them shows is told from the third place on at which it is read.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class Tiles:
         picture, data = known or self._ask((col, row))
         if picture is None or not picture.mask.any():
             return None
+        self._check(picture, (col, row))
         again = self._placeholders.seen(data, (col, row))
         return None if again and not self.client.access.keep_blank else picture
 
@@ -131,6 +133,16 @@ class Tiles:
             return read_picture(answer, limits), answer.data
 
         return self.client.get(self.service.url_of(self.matrix, *place), read, retries=retries)
+
+    def _check(self, picture: Picture, place: Place) -> None:
+        high, wide = picture.mask.shape
+        tile = self.matrix.tile
+        if (wide, high) != tile:
+            url = self.client.show(self.service.url_of(self.matrix, *place))
+            raise SourceError(
+                f"{url}: the tile has {wide} x {high} pixels and not {tile.width} x {tile.height}; "
+                f"if all of a template have, write #tilesize={wide} behind it"
+            )
 
     def _peek(self, place: Place) -> None:
         """Note a tile beside the area, which may well be none."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import time
 
 import pytest
 
-from attachtrans.errors import ArgumentError, SourceError
+from attachtrans.errors import ArgumentError, ImageError, SourceError
+from attachtrans.stores.services import open_service
 from attachtrans.stores.services.base import Access
 from attachtrans.stores.services.client import MOST_BYTES, Client
 from tests.stores.services.loopback import Reply
@@ -181,8 +183,6 @@ def test_answers_come_from_the_cache_and_secrets_are_not_in_it(ask, tmp_path):
 
 
 def test_an_answer_that_cannot_be_read_is_not_kept(ask, tmp_path):
-    from attachtrans.errors import ImageError
-
     def picky(answer):
         if answer.data == b"bad":
             raise ImageError("the picture is cut off")
@@ -210,3 +210,11 @@ def test_a_proxy_of_the_environment_is_used(serve, monkeypatch):
     client = Client(Access(rate=None, retries=0), ())
     assert client.get("http://nowhere.invalid/tile", text) == (200, "by proxy")
     client.close()
+
+
+@pytest.mark.parametrize("library", ["urllib3", "owslib.wms"])
+def test_a_missing_library_names_the_extra(serve, monkeypatch, library, fast, whole):
+    server = serve(lambda request: Reply(b"<WMS_Capabilities/>"))
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ArgumentError, match=r"pip install 'attachtrans\[services\]'"):
+        open_service(f"{server.url}/?SERVICE=WMS", whole, fast)

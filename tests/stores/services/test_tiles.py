@@ -267,12 +267,40 @@ def test_gray_and_palette_tiles_come_as_rgb_beside_rgb(serve, fast, whole):
     service.raster.close()
 
 
-def test_tiles_of_another_size_are_refused(serve, fast, whole):
-    server = serve(lambda request: Reply(png(scene_once()[0][:, :128, :128])))
+@pytest.mark.parametrize("side", [128, 512])
+def test_tiles_of_another_size_are_refused(serve, fast, whole, side):
+    server = serve(lambda request: Reply(png(scene_once()[0][:, :side, :side])))
+    with pytest.raises(SourceError, match=rf"{side} x {side} pixels .*#tilesize={side}"):
+        open_service(f"{server.url}/{{z}}/{{x}}/{{y}}.png", whole, fast.with_(keep_blank=True))
+
+
+def test_so_many_tiles_are_asked_for_at_a_time(serve, fast, whole):
+    def answer(request):
+        return replace(tile_server(request), delay_s=0.02)
+
+    server = serve(answer)
+    access = fast.with_(parallel=3)
+    service = open_service(f"{server.url}/{{z}}/{{x}}/{{y}}.png", whole, access)
+    service.raster.read()
+    service.raster.close()
+    assert 2 <= server.most_at_a_time <= 3
+
+
+def test_a_failing_tile_in_the_middle_of_a_read_is_an_error(serve, fast, whole):
+    broken = []
+
+    def answer(request):  # at this level there are more tiles than are looked at first
+        _, col, row = (int(part) for part in request.path.removesuffix(".png").split("/")[-3:])
+        tile = Reply(png(np.full((3, 256, 256), (col * 7 + row * 3) % 251, np.uint8)))
+        return Reply(b"out", status=500) if broken else tile
+
+    server = serve(answer)
+    asked = replace(whole, cell_size=(CELL / 4, CELL / 4))
     service = open_service(
-        f"{server.url}/{{z}}/{{x}}/{{y}}.png", whole, fast.with_(keep_blank=True)
+        f"{server.url}/{{z}}/{{x}}/{{y}}.png", asked, fast.with_(keep_blank=True)
     )
-    with pytest.raises(SourceError, match="256 x 256 pixels was asked for and one of 128 x 128"):
+    broken.append(True)
+    with pytest.raises(SourceError, match=r"/16/\d+/\d+\.png: .*500.*Asked 3 times"):
         service.raster.read()
     service.raster.close()
 
