@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from attachtrans.stores.photos import Place
 
 RESULTS = f"results{SUFFIX}"
-"""The journal in a folder of results: by it a folder of ours is known."""
+ROWS = f"rows{SUFFIX}"
+"""Journal of a folder of results, and rows behind its index: by them a folder of ours is known."""
 
 _BACKUP = ".bak"
 _HEAD_BYTES = 4096
@@ -183,7 +184,7 @@ def files_below(
             if recursive
             and not name.startswith(".")
             and not _is_backup(name, journals)
-            and not Path(where, name, RESULTS).exists()
+            and not any(Path(where, name, mark).exists() for mark in (RESULTS, ROWS))
             and os.path.realpath(Path(where, name)) not in skipped
         ]
         found.extend(

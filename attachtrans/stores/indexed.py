@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attachtrans.errors import ImageError, OutputExistsError, SinkError
-from attachtrans.journal import SUFFIX, Journal
+from attachtrans.journal import Journal
 from attachtrans.stores.attributes import FeatureReader, Value
 from attachtrans.stores.base import Objection, PhotoSink
 from attachtrans.stores.carry import Origin, source_name
 from attachtrans.stores.classes import prepare
 from attachtrans.stores.durable import replace_file
-from attachtrans.stores.folder import FolderPhotos
+from attachtrans.stores.folder import ROWS, FolderPhotos
 from attachtrans.stores.foldersink import FolderSink
 from attachtrans.stores.geopackage import Table, quote, read_schema, reading
 from attachtrans.stores.layouts.base import LayoutName, PhotoTable, own_link
@@ -59,7 +59,6 @@ from attachtrans.stores.schema import (
 )
 from attachtrans.types import Draft, FeatureRef, Item
 
-_ROWS = f"rows{SUFFIX}"
 _STEM = "results"
 _PATH = "path"
 _OF_FEATURE = (SRC_FILE, SRC_LAYER, SRC_GLOBALID, SRC_FID)
@@ -70,7 +69,7 @@ _OF_SLOTS = re.compile(rf"(photo|{SRC_ATT}|{SRC_DIGEST})(_\d+)?")
 
 def rows_of(folder: Path) -> OutputClass:
     """The class of rows behind a folder's index; photos go into the folder itself."""
-    return OutputClass(path=folder / _ROWS, layout=OutputLayout.FOLDER, folder=folder)
+    return OutputClass(path=folder / ROWS, layout=OutputLayout.FOLDER, folder=folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +87,9 @@ class FolderIndex:
             OutputExistsError: somebody else's file is in its place.
         """
         path = index_path(self.folder, self.kind, _STEM, _OWN)
-        if path is not None and path.exists() and not (self.folder / _ROWS).exists():
+        if path is not None and path.exists() and not (self.folder / ROWS).exists():
             raise OutputExistsError(
-                f"{path} is there, but not {_ROWS}, which an index of ours is made of: choose "
+                f"{path} is there, but not {ROWS}, which an index of ours is made of: choose "
                 "another folder, or move it away"
             )
         return path
@@ -111,7 +110,7 @@ class FolderIndex:
         return [f"{path} lists the photos that are there", *notes]
 
     def _content(self) -> tuple[bytes, list[str]]:
-        rows = self.folder / _ROWS
+        rows = self.folder / ROWS
         with reading(rows) as connection:
             tables = [t for t in read_schema(connection, rows).tables if t.column(MODEL_FP)]
             fids = {table.name: _fids(connection, table) for table in tables}

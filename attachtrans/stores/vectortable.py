@@ -7,6 +7,8 @@ paths are relative to its folder, photos are known by these paths, SRC_FILE name
 backup lie beside it. SRC_FID is the feature's number in it as GDAL and QGIS count ($id): from 0 in
 a shapefile, a FlatGeobuf and a GeoParquet, the "id" of a GeoJSON's feature where that is a number.
 
+Geometries keep Z; M, which no photo needs, is left in the file.
+
 The file itself is never written: overwriting replaces the files of photos, and leaves the paths
 as they are. Photos that are in a column (BLOBs of a GeoParquet, base64 in a GeoJSON) can be
 appended to an output, not overwritten.
@@ -148,7 +150,7 @@ def _read_by_gdal(path: Path, use: Callable[[_Content], None]) -> None:
                 records=(_record_of(feature, names) for feature in file),
             )
             use(content)
-    except (FionaError, OSError, UnicodeDecodeError) as error:
+    except (FionaError, OSError, UnicodeError) as error:
         raise SourceError(f"{path}: cannot be read as {driver}: {error}") from error
 
 

@@ -247,6 +247,13 @@ def test_photos_of_a_folder_keep_their_tree_and_get_rows(tmp_path: Path) -> None
         assert shapely.geometry.shape(rows["a.jpg"]["geometry"]).equals(SQUARE)
 
 
+def test_a_folder_of_results_is_no_source_of_photos(tmp_path: Path) -> None:
+    source = survey(tmp_path / "in.gpkg")
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    append(source, tmp_path / "out", "none")
+    assert [item.key for item in open_folder(tmp_path)] == ["a.jpg"]
+
+
 def test_without_an_index_there_are_rows_alone(tmp_path: Path) -> None:
     source, out = survey(tmp_path / "in.gpkg"), tmp_path / "out"
     append(source, out, "none")
