@@ -296,12 +296,12 @@ def test_an_archive_without_a_project_is_told(tmp_path: Path) -> None:
 def test_real_projects(shared: Path) -> None:
     folder = shared / "data/geopackage"
     bees = folder / "qfieldcloud_bees/simple_bee_farming.qgs"
-    assert list_layers(bees) == ("Apiary", "Fields")
+    assert list_layers(bees) == ("Online OpenStreetMap", "Apiary", "Fields")
+    assert read_layer(bees, "Online OpenStreetMap").service == "xyz"
     apiary = read_layer(f"{bees}:Apiary")
     assert (apiary.sublayer, Path(apiary.source).exists()) == ("apiary", True)
     survey = folder / "mergin_mediasync/project.qgz"
-    assert read_layer(survey, "notes").source == str(survey.parent / "survey.gpkg")
-    assert read_layer(survey, "Online OpenStreetMap").service == "xyz"
+    assert read_layer(survey).source == str(survey.parent / "survey.gpkg")
 
 
 QGIS = """
