@@ -27,6 +27,7 @@ from attachtrans.types import Size, Window
 
 Masked = np.ma.MaskedArray[Any, Any]
 T = TypeVar("T")
+_LEAST_CACHE, _MOST_CACHE = 64_000_000, 512_000_000
 
 
 class RasterImage:
@@ -34,6 +35,7 @@ class RasterImage:
 
     path          of the file, as GDAL names it
     size          of the whole image
+    block         of the tiles or strips that it is stored in
     bands, dtype  of what `read` gives; bands of several types come in one that holds them all
     nodata        value of the first band that means no data, None when there is none
     colours       what each band shows, in GDAL's words: "red", "gray", "alpha", "undefined" ...
@@ -55,6 +57,8 @@ class RasterImage:
         self.path = Path(dataset.name)
         self.name: str = dataset.name
         self.size = Size(dataset.width, dataset.height)
+        height, width = dataset.block_shapes[0]
+        self.block = Size(width, height)
         self.bands: int = dataset.count
         self.dtype: np.dtype[Any] = np.result_type(*(np.dtype(name) for name in dataset.dtypes))
         self.nodata: float | None = dataset.nodata
@@ -253,6 +257,15 @@ def gdal_window(window: Window, size: Size) -> Any:
     if min(window.col, window.row) < 0 or right > size.width or bottom > size.height:
         raise ArgumentError(f"{window} reaches out of an image of {size.width} x {size.height}")
     return GdalWindow(window.col, window.row, window.width, window.height)
+
+
+@contextmanager
+def bounded_cache(nbytes: int = 0) -> Iterator[None]:
+    """Let GDAL keep so many bytes of decoded blocks, 64 to 512 MB; by itself it takes 5 % of all."""
+    import rasterio
+
+    with rasterio.Env(GDAL_CACHEMAX=min(max(nbytes, _LEAST_CACHE), _MOST_CACHE)):
+        yield
 
 
 @contextmanager

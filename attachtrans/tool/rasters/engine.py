@@ -65,6 +65,10 @@ class RasterEngines:
             return excerpts(prepared.plan, self._loaded.spec, start=start)
         return iter([_everything(prepared)][start:])
 
+    def rows(self, prepared: Prepared) -> int:
+        """How many rows of the raster are read for a row of blocks."""
+        return next(self.excerpts(prepared, 0)).window.height
+
     def windows(self, prepared: Prepared) -> Sequence[WindowEngine]:
         """The engines that take them: blended blocks of a panel have to go to one."""
         if prepared.plan is None:

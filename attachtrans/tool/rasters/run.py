@@ -29,6 +29,7 @@ from attachtrans.stores.raster import (
     RasterImage,
     RasterOptions,
     ResumableWriter,
+    bounded_cache,
     open_raster,
 )
 from attachtrans.stores.raster.gridded import placed
@@ -174,7 +175,8 @@ class _Run:
                 return Status.ALREADY, sizes
             if self._translation.dry_run:
                 return Status.PLANNED, sizes
-            self._write(one, prepared, engines)
+            with bounded_cache(_strip_bytes(view, engines.rows(prepared))):
+                self._write(one, prepared, engines)
         return Status.TRANSLATED, sizes
 
     def _view(self, one: RasterInput, stack: ExitStack) -> View:
@@ -202,7 +204,7 @@ class _Run:
             return placed(raster) if known else None
         dem, notes = self._job.dem, self._notes
         on_ground = None if dem is None else on_dem(raster, dem, stack, notes)
-        return on_ground or raster.georef(crs=self._gridding.crs)
+        return on_ground or raster.georef(crs=self._gridding.crs if raster.rpc else None)
 
     def _ready(self) -> RasterEngines:
         """The net, loaded when the first raster needs it."""
@@ -273,6 +275,7 @@ class _Run:
                 if time.monotonic() - last > _CHECKPOINT_S:
                     writer.checkpoint(done)
                     last = time.monotonic()
+            writer.checkpoint(done)  # completing it may take long: overviews, other formats
         except InferenceError as error:
             if done > writer.done:
                 writer.checkpoint(done)
@@ -287,6 +290,14 @@ class _Run:
                 self._times.wall[name] = self._times.wall.get(name, 0.0) + seconds
             for name, seconds in run.times.cpu.items():
                 self._times.cpu[name] = self._times.cpu.get(name, 0.0) + seconds
+
+
+def _strip_bytes(view: View, rows: int) -> int:
+    """Of GDAL's cache: a file in strips would be decoded anew for every block of a row."""
+    image = view.image
+    if image is None or image.block.width < image.size.width:
+        return 0
+    return rows * image.size.width * image.bands * image.dtype.itemsize
 
 
 def _step_before(target: Path) -> Path:
