@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fixture_parts.beside import geotagged, mergin, odk, qfield
+from fixture_parts.geodatabases import geodatabase, mobile_geodatabase
 from fixture_parts.oblique import oblique
 from fixture_parts.within import blob_column, esri_globalid, esri_objectid, related_media
 
@@ -28,6 +29,8 @@ LAYOUTS = (
     blob_column,
     geotagged,
     oblique,
+    geodatabase,
+    mobile_geodatabase,
 )
 
 

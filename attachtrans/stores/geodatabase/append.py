@@ -14,14 +14,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from attachtrans.errors import SinkError
+from attachtrans.errors import SchemaError, SinkError
 from attachtrans.stores.base import Objection, PhotoSink
 from attachtrans.stores.durable import sync_folder
 from attachtrans.stores.geodatabase.edition import recover
 from attachtrans.stores.geodatabase.gdal import library
 from attachtrans.stores.geodatabase.kinds import refuse_writing
 from attachtrans.stores.geodatabase.mirror import make_mirror
-from attachtrans.stores.geodatabase.publish import SEED, is_output, publish
+from attachtrans.stores.geodatabase.publish import SEED, check, is_output, publish
 from attachtrans.stores.geopackage import connect, quote, read_schema
 from attachtrans.types import Draft, Item
 
@@ -37,7 +37,13 @@ def open_staging(path: Path) -> Path:
         refuse_writing(path)
     staging = path.resolve().with_name(f".{path.name}.attachtrans-staged.gpkg")
     if staging.exists():
-        publish(staging, path)
+        try:
+            publish(staging, path)
+        except SinkError as error:
+            raise SinkError(
+                f"{error} What an interrupted run left is in {staging}; delete that file to do "
+                "without it."
+            ) from error
         drop_staging(staging)
     if path.exists():
         _seed(path, staging)
@@ -73,6 +79,13 @@ class GeodatabaseSink:
     """A `PhotoSink` over one that fills the staging GeoPackage of a geodatabase."""
 
     def __init__(self, inner: PhotoSink, staging: Path, path: Path) -> None:
+        """`inner` has carried its features over. Raises SchemaError when they do not fit."""
+        try:
+            check(staging, path)
+        except SchemaError:
+            inner.close()
+            drop_staging(staging)
+            raise
         self._inner = inner
         self._staging = staging
         self._path = path

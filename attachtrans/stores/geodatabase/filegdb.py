@@ -1,20 +1,25 @@
 """File geodatabases read: tables, relations and photos, by pyogrio (GDAL's OpenFileGDB).
 
-pyogrio, not fiona: it hands out geometries as they are stored, with M and curves.
+Only geometries are read through `gdal`, as they are stored: pyogrio drops M values, and draws
+curves as lines.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import repeat
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from attachtrans.errors import SourceError
+from attachtrans.errors import SinkError, SourceError
+from attachtrans.stores.geodatabase.gdal import GdbFile, open_to_read
 from attachtrans.stores.geodatabase.kinds import gdal_name
 from attachtrans.stores.geodatabase.relations import (
     RELATIONSHIP_TYPE,
@@ -27,8 +32,8 @@ from attachtrans.stores.geodatabase.tables import (
     GdbRow,
     GdbTable,
     Value,
+    columns_of,
 )
-from attachtrans.stores.gpb import to_iso
 
 _ROWS_PER_STEP = 50_000
 _DECLARED = {
@@ -41,7 +46,17 @@ _DECLARED = {
     ("OFTDateTime", "OFSTNone"): "DATETIME",
     ("OFTBinary", "OFSTNone"): "BLOB",
 }
-_TYPES = {"Unknown": "GEOMETRY", "3D Unknown": "GEOMETRY"}
+_TYPES = {  # by OGRwkbGeometryType, without its Z and M
+    1: "POINT",
+    2: "LINESTRING",
+    3: "POLYGON",
+    4: "MULTIPOINT",
+    5: "MULTILINESTRING",
+    6: "MULTIPOLYGON",
+    11: "MULTICURVE",
+    12: "MULTISURFACE",
+}
+_OLD_Z, _NO_GEOMETRY = 0x80000000, 100
 
 
 def read_tables(path: Path) -> list[GdbTable]:
@@ -51,21 +66,27 @@ def read_tables(path: Path) -> list[GdbTable]:
     name = gdal_name(path)
     with _explained(path):
         layers = [str(layer) for layer, _ in pyogrio.list_layers(name)]
-        return [_table(path, layer, pyogrio.read_info(name, layer=layer)) for layer in layers]
+        with closing(open_to_read(name)) as file:
+            types = [file.geometry_type(layer) for layer in layers]
+        return [
+            _table(path, layer, code, pyogrio.read_info(name, layer=layer))
+            for layer, code in zip(layers, types, strict=True)
+        ]
 
 
-def _table(path: Path, layer: str, info: dict[str, Any]) -> GdbTable:
+def _table(path: Path, layer: str, code: int, info: dict[str, Any]) -> GdbTable:
+    geometry = _geometry(code, info)
     kinds = zip(info["ogr_types"], info["ogr_subtypes"], strict=True)
-    columns = tuple(
-        GdbColumn(name=str(field), declared=_DECLARED.get(kind, "TEXT"))
+    columns = columns_of(
+        (str(field), _DECLARED.get(kind, "TEXT"))
         for field, kind in zip(info["fields"], kinds, strict=True)
     )
     return GdbTable(
         name=layer,
         key=info["fid_column"] or "OBJECTID",
         columns=columns,
-        geometry=_geometry(info),
-        rows=_rows(path, layer, columns),
+        geometry=geometry,
+        rows=_rows(path, layer, columns, has_shapes=geometry is not None),
     )
 
 
@@ -83,8 +104,39 @@ def read_relations(path: Path) -> list[Relation]:
 
 def read_value(path: Path, table: str, column: str, row: int) -> bytes | None:
     """A binary value of one row, None when it holds none. Raises SourceError."""
-    value = read_columns(path, table, [column], row)[column]
-    return None if value is None else bytes(value)
+    with closing(Binaries(path)) as binaries:
+        return binaries.read(table, column, row)
+
+
+class Binaries:
+    """Binary values of one geodatabase, which is opened when the first is read; thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._file: GdbFile | None = None
+        self._inode = 0
+
+    def read(self, table: str, column: str, row: int) -> bytes | None:
+        """A value, None for NULL. Raises SourceError when the row is gone."""
+        with self._lock, _explained(self._path):
+            name = gdal_name(self._path)
+            inode = self._path.stat().st_ino
+            if self._file is not None and self._inode != inode:  # another edition is in its place
+                self._close()
+            if self._file is None:
+                self._file, self._inode = open_to_read(name), inode
+            return self._file.binary(table, row, column)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        """Let go of the geodatabase; a later read opens it again."""
+        with self._lock:
+            self._close()
 
 
 def read_columns(path: Path, table: str, columns: Sequence[str], row: int) -> dict[str, Any]:
@@ -99,21 +151,16 @@ def read_columns(path: Path, table: str, columns: Sequence[str], row: int) -> di
     return {str(name): values.tolist()[0] for name, values in pairs}
 
 
-def _geometry(info: dict[str, Any]) -> GdbGeometry | None:
-    kind = info["geometry_type"]
-    if kind is None:
+def _geometry(code: int, info: dict[str, Any]) -> GdbGeometry | None:
+    """The geometry column of a layer of this OGRwkbGeometryType."""
+    if code == _NO_GEOMETRY:
         return None
-    z = kind.startswith(("2.5D ", "3D ")) or kind.endswith((" Z", " ZM"))
-    m = kind.startswith(("Measured ", "3D Measured ")) or kind.endswith((" M", " ZM"))
-    for mark in ("2.5D ", "3D ", "Measured "):
-        kind = kind.removeprefix(mark)
-    for mark in (" ZM", " Z", " M"):
-        kind = kind.removesuffix(mark)
+    base, dimensions = code % 1000 if code < _OLD_Z else code - _OLD_Z, code // 1000
     return GdbGeometry(
         column=info["geometry_name"] or "SHAPE",
-        type_name=_TYPES.get(kind, kind.upper()),
-        z=z,
-        m=m,
+        type_name=_TYPES.get(base, "GEOMETRY"),
+        z=code >= _OLD_Z or dimensions in (1, 3),
+        m=code < _OLD_Z and dimensions in (2, 3),
         crs=_crs(info["crs"]),
     )
 
@@ -125,34 +172,39 @@ def _crs(text: str | None) -> CRS | None:
         return None
 
 
-def _rows(path: Path, layer: str, columns: tuple[GdbColumn, ...]) -> Iterator[GdbRow]:
+def _rows(
+    path: Path, layer: str, columns: tuple[GdbColumn, ...], *, has_shapes: bool
+) -> Iterator[GdbRow]:
     import pyogrio
 
-    plain = [c.name for c in columns if c.declared != "BLOB"]
-    empty = {c.name: _empty_rows(path, layer, c.name) for c in columns if c.declared == "BLOB"}
+    plain = [c.name for c in columns if not c.left_out]
+    empty = {c.name: _empty_rows(path, layer, c.name) for c in columns if c.left_out}
+    geometries = _shapes(path, layer) if has_shapes else repeat((0, None))
     start = 0
     while True:
         with _explained(path):
-            meta, fids, shapes, data = pyogrio.raw.read(
+            meta, fids, _, data = pyogrio.raw.read(
                 gdal_name(path),
                 layer=layer,
                 columns=plain,
                 skip_features=start,
                 max_features=_ROWS_PER_STEP,
                 return_fids=True,
+                read_geometry=False,
                 datetime_as_string=True,
             )
         named = {
             str(name): values.tolist() for name, values in zip(meta["fields"], data, strict=True)
         }
-        for index, fid in enumerate(fids.tolist()):
-            shape = None if shapes is None else shapes[index]
+        for index, (fid, shape) in enumerate(zip(fids.tolist(), geometries, strict=False)):
+            if has_shapes and shape[0] != fid:
+                raise SourceError(f"{path}: {layer} was changed while it was read; try again")
             yield GdbRow(
                 fid=fid,
-                geometry=None if shape is None else to_iso(bytes(shape)),
+                geometry=shape[1],
                 values=tuple(
                     (None if fid in empty[c.name] else b"")
-                    if c.declared == "BLOB"
+                    if c.left_out
                     else _value(named[c.name][index], c.declared)
                     for c in columns
                 ),
@@ -160,6 +212,11 @@ def _rows(path: Path, layer: str, columns: tuple[GdbColumn, ...]) -> Iterator[Gd
         start += len(fids)
         if len(fids) < _ROWS_PER_STEP:
             return
+
+
+def _shapes(path: Path, layer: str) -> Iterator[tuple[int, bytes | None]]:
+    with closing(open_to_read(gdal_name(path))) as file:
+        yield from file.shapes(layer)
 
 
 def _empty_rows(path: Path, layer: str, column: str) -> set[int]:
@@ -179,21 +236,23 @@ def _empty_rows(path: Path, layer: str, column: str) -> set[int]:
     return set(fids.tolist())
 
 
-def _value(value: Value, declared: str) -> Value:
+def _value(value: Any, declared: str) -> Value:
     """A value of NumPy's as SQLite should hold it: NULL is NaN among numbers."""
     if isinstance(value, float):
         if math.isnan(value):
             return None
         return int(value) if declared.endswith("INT") or declared == "INTEGER" else value
-    return value
+    return bytes(value) if declared == "BLOB" and value is not None else value
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turns what pyogrio raises into SourceErrors."""
+    """Makes SourceErrors of what readers raise; that pyogrio knows no M does not matter here."""
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError
 
     try:
-        yield
-    except (DataSourceError, DataLayerError, FeatureError, FieldError) as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Measured")
+            yield
+    except (DataSourceError, DataLayerError, FeatureError, FieldError, SinkError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error

@@ -1,9 +1,9 @@
-"""File geodatabases written: the narrowest binding to the GDAL that pyogrio's wheel ships.
+"""What wheels cannot do with file geodatabases: the narrowest binding to pyogrio's own GDAL.
 
-pyogrio reads geodatabases, but cannot update a row, write BLOBs or make a relationship class; no
-wheel with GDAL's own Python bindings exists. So the few functions of its C API that this takes are
-called by ctypes in the library that pyogrio has loaded. The C API is stable within GDAL 3
-(gdal.org/api/raster_c_api.html, vector_c_api.html); `library` refuses any other.
+pyogrio reads rows and photos, but loses M values and curves, and cannot update a row, write BLOBs
+or make a relationship class; no wheel with GDAL's own Python bindings exists. So the few functions
+of its C API that this takes are called by ctypes in the library that pyogrio has loaded. The C API
+is stable within GDAL 3 (gdal.org/api/vector_c_api.html); `library` refuses any other.
 
 Nothing here guards against a crash: `edition` has it work on a copy.
 """
@@ -12,20 +12,24 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_uint, c_void_p
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from attachtrans.errors import SinkError
+from attachtrans.stores.geodatabase.specs import AttachmentRelation, LayerSpec
 
 _OLDEST, _NEWEST = 3070000, 3999999
-_UPDATE_VECTOR = 0x01 | 0x04 | 0x40  # GDAL_OF_UPDATE, GDAL_OF_VECTOR, GDAL_OF_VERBOSE_ERROR
-_ONE_TO_MANY, _COMPOSITE = 1, 1  # GRC_ONE_TO_MANY, GRT_COMPOSITE
-_INSTEAD = "Write to a GeoPackage with --output out.gpkg"
+_VECTOR = 0x04 | 0x40  # GDAL_OF_VECTOR, GDAL_OF_VERBOSE_ERROR
+_UPDATE_VECTOR = _VECTOR | 0x01  # GDAL_OF_UPDATE
+_ONE_TO_MANY, _COMPOSITE = 1, 0  # GRC_ONE_TO_MANY, GRT_COMPOSITE
+_INSTEAD = (
+    "Write to a GeoPackage with --output out.gpkg (ogr2ogr makes one of a .gdb), or install "
+    "pyogrio from its wheel"
+)
 
 _FEATURE, _LAYER, _DATASET, _STRINGS = c_void_p, c_void_p, c_void_p, POINTER(c_char_p)
 _PROTOTYPES: dict[str, tuple[Any, Sequence[Any]]] = {
@@ -53,6 +57,9 @@ _PROTOTYPES: dict[str, tuple[Any, Sequence[Any]]] = {
     "OGR_Fld_SetSubType": (None, [c_void_p, c_int]),
     "OGR_Fld_SetWidth": (None, [c_void_p, c_int]),
     "OGR_Fld_SetNullable": (None, [c_void_p, c_int]),
+    "OGR_L_GetGeomType": (c_uint, [_LAYER]),
+    "OGR_L_ResetReading": (None, [_LAYER]),
+    "OGR_L_GetNextFeature": (_FEATURE, [_LAYER]),
     "OGR_L_CreateField": (c_int, [_LAYER, c_void_p, c_int]),
     "OGR_L_GetLayerDefn": (c_void_p, [_LAYER]),
     "OGR_L_GetFeature": (_FEATURE, [_LAYER, c_int64]),
@@ -68,68 +75,21 @@ _PROTOTYPES: dict[str, tuple[Any, Sequence[Any]]] = {
     "OGR_F_SetFieldString": (None, [_FEATURE, c_int, c_char_p]),
     "OGR_F_SetFieldBinary": (None, [_FEATURE, c_int, c_int, c_char_p]),
     "OGR_F_SetGeometryDirectly": (c_int, [_FEATURE, c_void_p]),
+    "OGR_F_IsFieldSetAndNotNull": (c_int, [_FEATURE, c_int]),
+    "OGR_F_GetFieldAsBinary": (c_void_p, [_FEATURE, c_int, POINTER(c_int)]),
+    "OGR_F_GetGeometryRef": (c_void_p, [_FEATURE]),
+    "OGR_G_WkbSize": (c_int, [c_void_p]),
+    "OGR_G_ExportToIsoWkb": (c_int, [c_void_p, c_int, c_char_p]),
     "OGR_G_CreateFromWkb": (c_int, [c_char_p, c_void_p, POINTER(c_void_p), c_int]),
     "CPLSetThreadLocalConfigOption": (None, [c_char_p, c_char_p]),
     "CPLPushErrorHandler": (None, [c_void_p]),
     "CPLPopErrorHandler": (None, []),
+    "CPLQuietErrorHandler": (None, [c_int, c_int, c_char_p]),
     "CPLErrorReset": (None, []),
     "CPLGetLastErrorMsg": (c_char_p, []),
 }
 
 Value = str | int | float | bytes | None
-
-
-class FieldType(IntEnum):
-    """OGRFieldType, as far as geodatabases have them."""
-
-    INTEGER = 0
-    REAL = 2
-    STRING = 4
-    BINARY = 8
-    DATE = 9
-    DATETIME = 11
-    INTEGER64 = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldSpec:
-    """A field to make. subtype: 2 = 16 bits of an INTEGER, 3 = 32 bits of a REAL (OGRFieldSubType).
-
-    esri: the type's name in Esri's words where GDAL has none for it (GUID, GlobalID).
-    """
-
-    name: str
-    type: FieldType
-    subtype: int = 0
-    width: int = 0
-    nullable: bool = True
-    esri: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerSpec:
-    """A layer or table to make. geometry_type: an OGRwkbGeometryType; 100 for none.
-
-    wkt: of its coordinate reference system. key: what its object ids are called.
-    """
-
-    name: str
-    geometry_type: int
-    wkt: str | None
-    key: str
-    geometry: str
-    fields: tuple[FieldSpec, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachmentRelation:
-    """`table`.`column` of attachments is equal to `layer`.`layer_column`."""
-
-    name: str
-    layer: str
-    layer_column: str
-    table: str
-    column: str
 
 
 @cache
@@ -140,38 +100,42 @@ def library() -> ctypes.CDLL:
     """
     import pyogrio
 
-    home = Path(pyogrio.__file__).parent
-    found = [
-        *sorted(home.parent.joinpath("pyogrio.libs").glob("*gdal*")),  # Linux, Windows
-        *sorted(home.joinpath(".dylibs").glob("libgdal*")),  # macOS
-    ]
-    if not found:
-        raise SinkError(
-            "this pyogrio was not installed from a wheel that brings GDAL along, so geodatabases "
-            f"(.gdb) cannot be written. {_INSTEAD}"
-        )
-    try:
-        gdal = ctypes.CDLL(str(found[0]))
-        for name, (result, arguments) in _PROTOTYPES.items():
-            function = getattr(gdal, name)
-            function.restype, function.argtypes = result, arguments
-        gdal.CPLQuietErrorHandler  # noqa: B018 - used by address
-    except (OSError, AttributeError) as error:
-        raise SinkError(
-            f"the GDAL of the installed pyogrio cannot be called ({error}), so geodatabases (.gdb) "
-            f"cannot be written. {_INSTEAD}"
-        ) from error
+    gdal = _loaded()
+    if gdal is None:
+        raise SinkError(f"the installed pyogrio has no GDAL that could be called. {_INSTEAD}")
     version = int(gdal.GDALVersionInfo(b"VERSION_NUM"))
     if not _OLDEST <= version <= _NEWEST:
         raise SinkError(
-            f"geodatabases (.gdb) are written by GDAL 3.7 or newer, below 4; the installed pyogrio "
+            f"geodatabases (.gdb) need GDAL 3.7 or newer, below 4; the installed pyogrio "
             f"{pyogrio.__version__} has {pyogrio.__gdal_version_string__}. {_INSTEAD}"
         )
     return gdal
 
 
+def _loaded() -> ctypes.CDLL | None:
+    """The library that pyogrio's own code calls; None where it lacks a function.
+
+    Through the extension module, dlopen finds what that is linked with: in a wheel, in conda, or of
+    the system. Windows looks in one library only, which wheels keep beside the package.
+    """
+    spec = find_spec("pyogrio._io")
+    places = [Path(spec.origin)] if spec is not None and spec.origin else []
+    for place in places[:1]:
+        places += sorted(place.parent.with_name("pyogrio.libs").glob("*gdal*.dll"))
+    for place in places:
+        try:
+            gdal = ctypes.CDLL(str(place))
+            for name, (result, arguments) in _PROTOTYPES.items():
+                function = getattr(gdal, name)
+                function.restype, function.argtypes = result, arguments
+        except (OSError, AttributeError):
+            continue
+        return gdal
+    return None
+
+
 class GdbFile:
-    """A file geodatabase open for writing; made by `opened` and `created`."""
+    """An open file geodatabase; made by `opened`, `created` and `open_to_read`."""
 
     def __init__(self, path: Path, handle: int) -> None:
         self._path = path
@@ -232,6 +196,44 @@ class GdbFile:
         finally:
             gdal.GDALDestroyRelationship(made)
 
+    def binary(self, layer: str, fid: int, field: str) -> bytes | None:
+        """A binary value of a row, None for NULL. Raises SinkError when there is no such row."""
+        gdal = self._gdal
+        feature = self._need(gdal.OGR_L_GetFeature(self._layer(layer), fid), f"row {fid}")
+        try:
+            index = self._index(feature, layer, field)
+            if not gdal.OGR_F_IsFieldSetAndNotNull(feature, index):
+                return None
+            size = c_int()
+            start = gdal.OGR_F_GetFieldAsBinary(feature, index, byref(size))
+            return ctypes.string_at(start, size.value) if start else b""
+        finally:
+            gdal.OGR_F_Destroy(feature)
+
+    def geometry_type(self, layer: str) -> int:
+        """The OGRwkbGeometryType of a layer. Raises SinkError."""
+        return int(self._gdal.OGR_L_GetGeomType(self._layer(layer)))
+
+    def shapes(self, layer: str) -> Iterator[tuple[int, bytes | None]]:
+        """The object ids and geometries (well-known binary, ISO) of a layer, in its order.
+
+        With their Z, M and curves. Raises SinkError.
+        """
+        gdal, handle = self._gdal, self._layer(layer)
+        gdal.OGR_L_ResetReading(handle)
+        while feature := gdal.OGR_L_GetNextFeature(handle):
+            try:
+                geometry, wkb = gdal.OGR_F_GetGeometryRef(feature), None
+                if geometry:
+                    buffer = ctypes.create_string_buffer(gdal.OGR_G_WkbSize(geometry))
+                    little_endian = 1
+                    failed = gdal.OGR_G_ExportToIsoWkb(geometry, little_endian, buffer)
+                    self._check(failed, f"a geometry of {layer}")
+                    wkb = buffer.raw
+                yield int(gdal.OGR_F_GetFID(feature)), wkb
+            finally:
+                gdal.OGR_F_Destroy(feature)
+
     def insert(self, layer: str, values: Mapping[str, Value], shape: bytes | None = None) -> int:
         """Add a row; returns its object id. shape: well-known binary. Raises SinkError."""
         gdal, handle = self._gdal, self._layer(layer)
@@ -284,9 +286,7 @@ class GdbFile:
     def _set(self, feature: int, layer: str, values: Mapping[str, Value]) -> None:
         gdal = self._gdal
         for name, value in values.items():
-            index = gdal.OGR_F_GetFieldIndex(feature, name.encode())
-            if index < 0:
-                raise SinkError(f"{self._path}: {layer} has no field {name}")
+            index = self._index(feature, layer, name)
             match value:
                 case None:
                     gdal.OGR_F_SetFieldNull(feature, index)
@@ -299,6 +299,12 @@ class GdbFile:
                 case _:
                     gdal.OGR_F_SetFieldString(feature, index, value.encode("utf-8", "replace"))
 
+    def _index(self, feature: int, layer: str, field: str) -> int:
+        index = self._gdal.OGR_F_GetFieldIndex(feature, field.encode())
+        if index < 0:
+            raise SinkError(f"{self._path}: {layer} has no field {field}")
+        return int(index)
+
     def _need(self, handle: int | None, what: str) -> int:
         if not handle:
             raise self._error(what)
@@ -310,7 +316,7 @@ class GdbFile:
 
     def _error(self, what: str) -> SinkError:
         why = (self._gdal.CPLGetLastErrorMsg() or b"").decode(errors="replace")
-        return SinkError(f"{self._path}: {what} cannot be written: {why or 'GDAL gives no reason'}")
+        return SinkError(f"{self._path}: {what} cannot be had: {why or 'GDAL gives no reason'}")
 
 
 @contextmanager
@@ -320,7 +326,15 @@ def opened(path: Path) -> Iterator[GdbFile]:
         handle = gdal.GDALOpenEx(
             str(path).encode(), _UPDATE_VECTOR, _strings("OpenFileGDB"), None, None
         )
-        yield from _used(gdal, path, handle)
+        with closing(_file(gdal, path, handle)) as file:
+            yield file
+
+
+def open_to_read(name: str) -> GdbFile:
+    """A geodatabase, as GDAL calls it, to read from; close it after use. Raises SinkError."""
+    with _quiet() as gdal:
+        handle = gdal.GDALOpenEx(name.encode(), _VECTOR, _strings("OpenFileGDB"), None, None)
+        return _file(gdal, Path(name), handle)
 
 
 @contextmanager
@@ -329,18 +343,15 @@ def created(path: Path) -> Iterator[GdbFile]:
     with _quiet() as gdal:
         driver = gdal.GDALGetDriverByName(b"OpenFileGDB")
         handle = gdal.GDALCreate(driver, str(path).encode(), 0, 0, 0, 0, None)
-        yield from _used(gdal, path, handle)
+        with closing(_file(gdal, path, handle)) as file:
+            yield file
 
 
-def _used(gdal: ctypes.CDLL, path: Path, handle: int | None) -> Iterator[GdbFile]:
+def _file(gdal: ctypes.CDLL, path: Path, handle: int | None) -> GdbFile:
     if not handle:
         why = (gdal.CPLGetLastErrorMsg() or b"").decode(errors="replace")
-        raise SinkError(f"{path}: cannot be opened for writing: {why}")
-    file = GdbFile(path, handle)
-    try:
-        yield file
-    finally:
-        file.close()
+        raise SinkError(f"{path}: cannot be opened: {why}")
+    return GdbFile(path, handle)
 
 
 @contextmanager

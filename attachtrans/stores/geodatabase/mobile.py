@@ -23,7 +23,14 @@ from attachtrans.stores.geodatabase.relations import (
     Relation,
     attachment_relations,
 )
-from attachtrans.stores.geodatabase.tables import GdbColumn, GdbGeometry, GdbRow, GdbTable, Value
+from attachtrans.stores.geodatabase.tables import (
+    GdbColumn,
+    GdbGeometry,
+    GdbRow,
+    GdbTable,
+    Value,
+    columns_of,
+)
 from attachtrans.stores.geopackage import quote, reading, same
 from attachtrans.stores.schema import legal_type
 
@@ -99,8 +106,8 @@ def _table(connection: sqlite3.Connection, path: Path, name: str) -> GdbTable:
     shapes = _shapes(connection, name)
     shape_column = None if shapes is None else shapes.geometry.column
     key = next((column for column, _, pk in described if pk), "rowid")
-    columns = tuple(
-        GdbColumn(name=column, declared=_declared(kind or ""))
+    columns = columns_of(
+        (column, _declared(kind or ""))
         for column, kind, pk in described
         if not pk and not (shape_column is not None and same(column, shape_column))
     )
@@ -172,9 +179,7 @@ def _rows(
 ) -> Iterator[GdbRow]:
     shape = "NULL" if shapes is None else quote(shapes.geometry.column)
     names = [
-        f"CASE WHEN {quote(c.name)} IS NOT NULL THEN X'' END"
-        if c.declared == "BLOB"
-        else quote(c.name)
+        f"CASE WHEN {quote(c.name)} IS NOT NULL THEN X'' END" if c.left_out else quote(c.name)
         for c in columns
     ]
     dates = [c.declared == "DATETIME" for c in columns]
@@ -224,7 +229,7 @@ def _moment(value: Value) -> Value:
     if not isinstance(value, float):
         return value
     try:
-        moment = _NOON_2000 + timedelta(days=value - _JULIAN_2000)
+        moment = _NOON_2000 + timedelta(days=value - _JULIAN_2000, microseconds=500)  # rounded
     except OverflowError:
         return value
     return f"{moment.isoformat(timespec='milliseconds')}Z"

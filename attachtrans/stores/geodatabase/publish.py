@@ -16,18 +16,10 @@ from pathlib import Path
 from attachtrans.errors import SchemaError, SinkError
 from attachtrans.journal import digest_of
 from attachtrans.stores.geodatabase.edition import edition
-from attachtrans.stores.geodatabase.filegdb import read_relations, read_tables, read_value
-from attachtrans.stores.geodatabase.gdal import (
-    AttachmentRelation,
-    FieldSpec,
-    FieldType,
-    GdbFile,
-    LayerSpec,
-    Value,
-    created,
-    opened,
-)
-from attachtrans.stores.geodatabase.tables import GdbTable
+from attachtrans.stores.geodatabase.filegdb import Binaries, read_relations, read_tables
+from attachtrans.stores.geodatabase.gdal import GdbFile, Value, created, opened
+from attachtrans.stores.geodatabase.specs import AttachmentRelation, FieldSpec, FieldType, LayerSpec
+from attachtrans.stores.geodatabase.tables import GdbGeometry, GdbTable
 from attachtrans.stores.geopackage import Table, connect, quote, read_schema, same
 from attachtrans.stores.gpb import well_known
 from attachtrans.stores.registry import read_geometry
@@ -48,6 +40,13 @@ _GEOMETRY_CODES = {
     "MULTIPOINT": 4,
     "MULTILINESTRING": 5,
     "MULTIPOLYGON": 6,
+}
+# The types (of well-known binary, without Z and M) that go into a class.
+_ALLOWED = {
+    "POINT": {1},
+    "MULTIPOINT": {1, 4},
+    "MULTILINESTRING": {2, 5, 8, 9, 11},
+    "MULTIPOLYGON": {3, 6, 10, 12},
 }
 # Fields of attachments, Esri's level "base, GlobalID key": width, may be NULL, Esri's type.
 _ATTACHMENT_FIELDS = {
@@ -104,6 +103,40 @@ def publish(staging: Path, path: Path) -> None:
                     written[table.name] = _write(file, source, table, changed[table.name], seeded)
             for table in tables:
                 _verify(copy, source, table, written[table.name])
+
+
+def check(staging: Path, path: Path) -> None:
+    """Refuse what cannot go into the geodatabase, before photos are computed. Raises SchemaError.
+
+    Only what is in the staging GeoPackage by now: the features of a run, no photos yet.
+    """
+    there = {table.name.lower(): table for table in read_tables(path)} if path.exists() else {}
+    with closing(connect(staging)) as source:
+        for table in read_schema(source, staging).tables:
+            if not is_output(table):
+                continue
+            _check_names(table)
+            target = there.get(table.name.lower())
+            if target is None:
+                _layer_spec(source, table)
+            elif target.geometry is not None:
+                _check_shapes(source, table, target.geometry)
+
+
+def _check_shapes(source: sqlite3.Connection, table: Table, target: GdbGeometry) -> None:
+    """Whether the added geometries are such as the class holds."""
+    allowed = _ALLOWED.get(target.type_name)
+    for row in _rows(source, table, _changed_keys(source, table)):
+        if allowed is None or row.shape is None:
+            continue
+        order = "little" if row.shape[0] else "big"
+        code = int.from_bytes(row.shape[1:5], order)  # type: ignore[arg-type]
+        if code % 1000 not in allowed or (code // 1000 in (1, 3) and not target.z):
+            raise SchemaError(
+                f"the output class {table.name} holds geometries of type {target.type_name}, the "
+                f"source has others (feature {row.values.get(SRC_FID)!r}: well-known binary type "
+                f"{code}). Name another layer with --output OUT.gdb:layer"
+            )
 
 
 def _changed_keys(source: sqlite3.Connection, table: Table) -> list[int]:
@@ -291,18 +324,19 @@ def _verify(
     if rows != count or len(found) != len(written):
         raise SinkError(f"{wrong}: rows are missing. The geodatabase is as it was.")
     declared = {column.name: column.declared for column in there.columns}
-    for row in _rows(source, table, list(written)):
-        fid = written[row.key]
-        values: dict[str, object] = dict(zip(declared, found[fid].values, strict=True))
-        for name, value in row.values.items():
-            if isinstance(value, bytes):
-                values[name] = read_value(copy, table.name, name, fid)
-            if not _equal(value, values.get(name), declared.get(name, "")):
-                raise SinkError(
-                    f"{wrong}: {name} of row {row.key}. The geodatabase is as it was. Name another "
-                    "layer with --output OUT.gdb:layer, or write to a GeoPackage with --output "
-                    "out.gpkg"
-                )
+    with closing(Binaries(copy)) as binaries:
+        for row in _rows(source, table, list(written)):
+            fid = written[row.key]
+            values: dict[str, object] = dict(zip(declared, found[fid].values, strict=True))
+            for name, value in row.values.items():
+                if isinstance(value, bytes):
+                    values[name] = binaries.read(table.name, name, fid)
+                if not _equal(value, values.get(name), declared.get(name, "")):
+                    raise SinkError(
+                        f"{wrong}: {name} of row {row.key}. The geodatabase is as it was. Name "
+                        "another layer with --output OUT.gdb:layer, or write to a GeoPackage with "
+                        "--output out.gpkg"
+                    )
 
 
 def _table(path: Path, name: str) -> GdbTable:

@@ -11,7 +11,8 @@ from pathlib import Path
 from attachtrans.errors import SourceError
 from attachtrans.stores.content import content_of
 from attachtrans.stores.contents import Contents, TableContents
-from attachtrans.stores.geodatabase.filegdb import read_value
+from attachtrans.stores.geodatabase.edition import recover
+from attachtrans.stores.geodatabase.filegdb import Binaries
 from attachtrans.stores.geodatabase.kinds import Kind, is_geodatabase, kind_of
 from attachtrans.stores.geodatabase.mirror import make_mirror
 from attachtrans.stores.geodatabase.mobile import replica_mark, unread_geometries
@@ -61,6 +62,8 @@ def open_geodatabase(path: Path) -> Geodatabase:
     kind = kind_of(path)
     if kind is None:
         raise SourceError(f"{path}: is no geodatabase")
+    if kind is Kind.FILE:
+        recover(path)
     folder = Path(tempfile.mkdtemp(prefix="attachtrans-"))
     source = Geodatabase(path, folder / "mirror.gpkg", kind)
     make_mirror(path, source.database)
@@ -81,14 +84,14 @@ class MobileContents(TableContents):
 
 
 class GdbContents:
-    """Photos in a file geodatabase; nothing is kept open between reads."""
+    """Photos in a file geodatabase."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._binaries = Binaries(path)
 
     def read(self, table: PhotoTable, row: int, nbytes: int | None) -> bytes:
         """See Contents."""
-        return content_of(read_value(self._path, table.table, table.data, row))[:nbytes]
+        return content_of(self._binaries.read(table.table, table.data, row))[:nbytes]
 
     def length(self, table: PhotoTable) -> str:
         """See Contents."""
@@ -96,8 +99,11 @@ class GdbContents:
 
     def close(self) -> None:
         """See Contents."""
+        self._binaries.close()
 
 
 def _size_of(table: PhotoTable) -> str:
-    """The mirror has no content to measure, but the column that says its length."""
-    return "NULL" if table.size is None else quote(table.size)
+    """The mirror has no content of attachments, but the column that says its length."""
+    if table.layout is LayoutName.ATTACH:
+        return "NULL" if table.size is None else quote(table.size)
+    return f"length({quote(table.data)})"

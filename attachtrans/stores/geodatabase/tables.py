@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pyproj import CRS
@@ -14,7 +14,7 @@ Value = str | int | float | bytes | None
 class GdbRow(NamedTuple):
     """A row: its object id, its geometry (well-known binary, ISO), values in the columns' order.
 
-    Of a column with binary content, the value says only whether there is any: b"" or None.
+    Of a column with photos, the value says only whether there is one: b"" or None.
     """
 
     fid: int
@@ -24,10 +24,24 @@ class GdbRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GdbColumn:
-    """A column; `declared` is the GeoPackage type that holds its values."""
+    """A column; `declared` is the GeoPackage type that holds its values.
+
+    left_out: it holds photos, which stay where they are.
+    """
 
     name: str
     declared: str
+    left_out: bool = False
+
+
+def columns_of(named: Iterable[tuple[str, str]]) -> tuple[GdbColumn, ...]:
+    """The columns of a table, of (name, declared); those of a table of attachments are known."""
+    columns = [GdbColumn(name=name, declared=declared) for name, declared in named]
+    attached = any(column.name.lower() == "att_name" for column in columns)
+    return tuple(
+        replace(c, left_out=attached and c.declared == "BLOB" and c.name.lower() == "data")
+        for c in columns
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

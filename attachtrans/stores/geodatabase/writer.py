@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from attachtrans.errors import ChangedError, SinkError, SourceError
 from attachtrans.journal import digest_of
 from attachtrans.stores.durable import replace_file
 from attachtrans.stores.geodatabase.edition import edition, keep_copy
-from attachtrans.stores.geodatabase.filegdb import read_columns, read_tables, read_value
+from attachtrans.stores.geodatabase.filegdb import (
+    Binaries,
+    read_columns,
+    read_tables,
+    read_value,
+)
 from attachtrans.stores.geodatabase.gdal import library, opened
 from attachtrans.stores.geodatabase.kinds import refuse_writing
 from attachtrans.stores.geodatabase.staged import Change, Staged
@@ -103,7 +109,8 @@ class GdbWriter:
         return tuple(self._notes)
 
     def _publish(self) -> None:
-        changes = [change for change in self._staged if self._is_due(change)]
+        with closing(Binaries(self._path)) as present:
+            changes = [change for change in self._staged if self._is_due(change, present)]
         if changes:
             with edition(self._path) as copy:
                 with opened(copy) as file:
@@ -115,10 +122,10 @@ class GdbWriter:
                 verify(self._path, copy, changes)
         self._staged.clear()
 
-    def _is_due(self, change: Change) -> bool:
+    def _is_due(self, change: Change, present: Binaries) -> bool:
         """Whether a photo still holds what its result was made of."""
         try:
-            value = read_value(self._path, change.table, change.column, change.row)
+            value = present.read(change.table, change.column, change.row)
         except SourceError:
             value = None
         digest = None if value is None else digest_of(value)
@@ -140,45 +147,53 @@ def verify(before: Path, after: Path, changes: Sequence[Change]) -> None:
     Raises SinkError.
     """
     there = {table.name: table for table in read_tables(after)}
-    for table in read_tables(before):
-        own = {change.row: change for change in changes if change.table == table.name}
-        if own:
-            _verify_table(before, after, (table, there.get(table.name)), own)
+    with closing(Binaries(before)) as old, closing(Binaries(after)) as new:
+        for table in read_tables(before):
+            own = {change.row: change for change in changes if change.table == table.name}
+            if own:
+                try:
+                    _verify_table(table, there[table.name], own, (old, new))
+                except (SourceError, ValueError, KeyError, _Difference) as error:
+                    raise SinkError(
+                        f"{after}: {table.name} was not written as it should be: {error}. {before} "
+                        "is as it was."
+                    ) from error
+
+
+class _Difference(Exception):  # noqa: N818 - what was found, not what went wrong
+    """Where a copy is not as it should be."""
 
 
 def _verify_table(
-    before: Path,
-    after: Path,
-    tables: tuple[GdbTable, GdbTable | None],
+    table: GdbTable,
+    copy: GdbTable,
     changes: Mapping[int, Change],
+    binaries: tuple[Binaries, Binaries],
 ) -> None:
-    table, copy = tables
-    wrong = f"{after}: {table.name} was not written as it should be"
-    try:
-        if copy is None or copy.columns != table.columns:
-            raise SinkError(f"{wrong}. {before} is as it was.")
-        for row, now in zip(table.rows, copy.rows, strict=True):
-            change = changes.get(row.fid)
-            kept = [c.name not in change.beside for c in table.columns] if change else None
-            if row[:2] != now[:2] or _but(row.values, kept) != _but(now.values, kept):
-                raise SinkError(f"{wrong}, row {row.fid}. {before} is as it was.")
-            for column, value in zip(table.columns, row.values, strict=True):
-                if column.declared != "BLOB" or value is None:
-                    continue
-                if change is not None and change.column == column.name:
-                    expected = change.digest_out
-                else:
-                    expected = _digest(before, table.name, column.name, row.fid)
-                if _digest(after, table.name, column.name, row.fid) != expected:
-                    raise SinkError(f"{wrong}, photo {row.fid}. {before} is as it was.")
-    except (SourceError, ValueError) as error:
-        raise SinkError(f"{wrong}: {error}. {before} is as it was.") from error
+    """Raises _Difference, SourceError, ValueError."""
+    old, new = binaries
+    if copy.columns != table.columns:
+        raise _Difference("it has other columns")
+    for row, now in zip(table.rows, copy.rows, strict=True):
+        change = changes.get(row.fid)
+        changed = {change.column, *change.beside} if change else set()
+        kept = [c.left_out or c.name not in changed for c in table.columns]
+        if row[:2] != now[:2] or _but(row.values, kept) != _but(now.values, kept):
+            raise _Difference(f"row {row.fid}")
+        for column, value in zip(table.columns, row.values, strict=True):
+            place = table.name, column.name, row.fid
+            if change is not None and change.column == column.name:
+                expected = change.digest_out
+            elif column.left_out and value is not None:
+                expected = digest_of(old.read(*place) or b"")
+            else:
+                continue  # compared with the row
+            if digest_of(new.read(*place) or b"") != expected:
+                raise _Difference(f"photo {row.fid}")
 
 
-def _but(values: Sequence[object], kept: Sequence[bool] | None) -> list[object]:
+def _but(values: Sequence[object], kept: Sequence[bool]) -> list[object]:
     """The values that nobody meant to change."""
-    if kept is None:
-        return list(values)
     return [value for value, is_kept in zip(values, kept, strict=True) if is_kept]
 
 
