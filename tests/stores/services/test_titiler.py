@@ -74,6 +74,7 @@ def test_xyz_as_tiff_beyond_the_raster_is_masked(url, path, fast, whole):
         np.testing.assert_array_equal(raster.read()[:, -high:, -wide:], pixels)
 
 
+@pytest.mark.slow  # TiTiler takes seconds to list what it has
 def test_wmts_is_the_raster_itself(url, path, fast, whole):
     """The capabilities list a layer for each tile matrix set that TiTiler knows."""
     capabilities = f"{url}/WMTSCapabilities.xml?url={path}"
