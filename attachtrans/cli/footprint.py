@@ -15,11 +15,9 @@ from attachtrans.cli.options import (
     choice_of,
     choosing,
     choosing_files,
-    footprinting,
     option,
-    placing,
-    placing_of,
 )
+from attachtrans.cli.place_options import footprinting, placing, placing_of
 from attachtrans.cli.running import conclude, go_through, reporting
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from attachtrans.cli.options import (
     choosing_places,
     option,
     pair,
-    placing_of,
-    posing,
 )
+from attachtrans.cli.place_options import placing_of, posing
 from attachtrans.errors import ArgumentError
 
 if TYPE_CHECKING:

@@ -16,10 +16,8 @@ from attachtrans.cli.options import (
     choosing,
     choosing_files,
     option,
-    orthos,
-    placing,
-    placing_of,
 )
+from attachtrans.cli.place_options import orthos, placing, placing_of
 from attachtrans.cli.running import Result, conclude, go_through, reporting
 
 _EXAMPLES = """

@@ -14,9 +14,8 @@ from attachtrans.cli.options import (
     REPORT,
     Grouped,
     option,
-    placing_of,
-    posing,
 )
+from attachtrans.cli.place_options import placing_of, posing
 
 _POINTS = "Control points"
 _FILE = click.Path(dir_okay=False, path_type=Path)

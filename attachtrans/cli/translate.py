@@ -23,17 +23,13 @@ from attachtrans.cli.options import (
     Grouped,
     choosing,
     choosing_files,
-    footprinting,
     open_report,
     option,
     pair,
-    placing,
-    placing_of,
     problem,
-    products,
-    rastering,
-    rasters_of,
 )
+from attachtrans.cli.place_options import footprinting, placing, placing_of, products
+from attachtrans.cli.raster_options import rastering, rasters_of
 
 if TYPE_CHECKING:
     from attachtrans.tool.choices import Space

@@ -38,7 +38,6 @@ from attachtrans.models.translator import StepwiseTranslator, Translator
 from attachtrans.types import Size, Window
 
 K = TypeVar("K", bound=Hashable)
-
 # Tile edge to aim at, when nobody says: on a CPU convolutions gain nothing from more (measured).
 _NOMINAL = {"cuda": 1024}
 # Images wait for company to fill a batch; more than this would be memory without a use. A single
@@ -127,7 +126,7 @@ class Engine(Generic[K]):
 
     @property
     def takes_excerpts(self) -> bool:
-        """Whether large images may come in parts: not where each step needs all of them."""
+        """Whether large images may come in parts: not where all of one is needed at once."""
         return self._steps is None and not self._exact
 
     def plan(self, size: Size) -> Plan:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attachtrans.errors import ArgumentError
+from attachtrans.infer.tiling import SEAMS
 from attachtrans.models.arguments import TilingArguments
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.stores.indexed import rows_of
@@ -35,6 +36,18 @@ class Running:
     compat: str | None
     trust_code: bool
     compiles: bool
+
+    def __post_init__(self) -> None:
+        if self.seams not in SEAMS:
+            raise ArgumentError(f"--seams {self.seams}: one of {', '.join(SEAMS)} is allowed")
+        ways = {
+            f"--seams {self.seams}": self.seams != "blend",
+            f"--compat {self.compat}": self.compat is not None,
+            "--compile": self.compiles,
+        }
+        given = [way for way, is_given in ways.items() if is_given]
+        if len(given) > 1:
+            raise ArgumentError(f"{given[0]} does not go with {given[1]}: give one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import ParamSpec
 
 from attachtrans.errors import ArgumentError
-from attachtrans.infer.tiling import SEAMS
 from attachtrans.models.arguments import Pairs
 from attachtrans.report import Outcome, Report
 from attachtrans.stores.folder import FolderPhotos
@@ -158,57 +157,57 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
 
     Raises ArgumentError, SourceError (LayoutError), ModelError, SinkError.
     """
-    only_overwriting = {
-        "--secure": secure,
-        "--restart": restart,
-        "--again": again,
-        "--vacuum": vacuum,
-        "--no-backup": not backup,
-    }
-    given = [flag for flag, is_given in only_overwriting.items() if is_given]
-    _require_one_way(seams, compat, compiles=compile)
-    running = Running(
-        devices=device,
-        precision=precision,
-        seams=seams,
-        compat=compat,
-        trust_code=trust_code,
-        compiles=compile,
-    )
-    placing, progress = placing or Placing(), progress or Quiet()
+    safety = {"--secure": secure, "--restart": restart, "--again": again, "--vacuum": vacuum}
+    given = [flag for flag, is_given in {**safety, "--no-backup": not backup}.items() if is_given]
     request = Request(
         source=os.fspath(source),
         model=model,
         output=output,
         arguments=arguments or {},
-        running=running,
+        running=Running(
+            devices=device,
+            precision=precision,
+            seams=seams,
+            compat=compat,
+            trust_code=trust_code,
+            compiles=compile,
+        ),
         scale=scale,
         space=space,
-        layer=layer,
-        where=where,
-        patterns=patterns,
-        limit=limit,
-        placing=placing,
+        chosen=Choice(
+            layout=layout,
+            layer=layer,
+            photo_column=photo_column,
+            base=None if base is None else Path(base),
+            remap=tuple(remap),
+            where=where,
+            bbox=bbox,
+            limit=limit,
+            patterns=tuple(patterns),
+        ),
+        placing=placing or Placing(),
         choice=rasters or RasterChoice(),
         dry_run=dry_run,
-        progress=progress,
+        progress=progress or Quiet(),
     ).at_its_source()
     found = Found(None) if overwrite_attachments else find_rasters(request)
     if found.rasters is not None:
         output = found.rasters.job.output
         if found.photos is None:
+            shape = {"--format": format, "--quality": quality, "--geometry": geometry}
+            request.require_rasters(
+                [*given, *(flag for flag, is_given in shape.items() if is_given)]
+            )
             return found.rasters
-    target = None
-    if _appends(output, given, overwrites=overwrite_attachments):
-        target = parse_output(output or "", output_layout)
+    appends = _appends(output, given, overwrites=overwrite_attachments)
+    target = parse_output(output or "", output_layout) if appends else None
     request.require_photos()
-    path = Path(request.source)
+    path = request.path
     kind = index_kind(index, to_folder=isinstance(target, Path), of_features=is_feature_class(path))
+    folder = _work_folder(work_dir, path, target)
     writing = Writing(
         output=target,
-        safety=Safety(
-            folder=_work_folder(work_dir, path, target), backup=backup, secure=secure, again=again
-        ),
+        safety=Safety(folder=folder, backup=backup, secure=secure, again=again),
         format=format,
         quality=quality,
         max_pixels=max_pixels,
@@ -216,29 +215,18 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         restart=restart,
         vacuum=vacuum,
         geometry=_geometry(geometry, path, target, indexed=kind is not None),
-        placing=placing,
+        placing=request.placing,
         index=kind,
     )
-    chosen = Choice(
-        layout=layout,
-        layer=request.layer,
-        photo_column=photo_column,
-        base=None if base is None else Path(base),
-        remap=tuple(remap),
-        where=request.where,
-        bbox=bbox,
-        limit=limit,
-        patterns=tuple(patterns),
-    )
-    photos = _plan_photos(request, chosen, writing, found.photos)
+    photos = _plan_photos(request, writing, found.photos)
     return photos if found.rasters is None else Together((found.rasters, photos))
 
 
 def _plan_photos(
-    request: Request, chosen: Choice, writing: Writing, photos: Photos | FolderPhotos | None
+    request: Request, writing: Writing, photos: Photos | FolderPhotos | None
 ) -> Translation:
     """The run over photos; those of the source, unless they are there already."""
-    path, output = Path(request.source), writing.output
+    path, output = request.path, writing.output
     model = choose_model(
         request.model,
         request.arguments,
@@ -249,7 +237,7 @@ def _plan_photos(
     tables: Sequence[PhotoTable] = ()
     if photos is None:
         results = (output.path, output.layer) if isinstance(output, OutputClass) else None
-        photos, tables = open_source(path, chosen, results)
+        photos, tables = open_source(path, request.chosen, results)
     if writing.vacuum and not is_geopackage(path):
         raise ArgumentError(f"--vacuum makes a GeoPackage smaller, and {path} is none")
     job = Job(source=path, photos=photos, model=model, writing=writing)
@@ -284,22 +272,6 @@ def _geometry(
             return known
     message = f"--geometry {geometry}: one of {', '.join(GEOMETRIES)} is allowed"
     raise ArgumentError(message)
-
-
-def _require_one_way(seams: str, compat: str | None, *, compiles: bool) -> None:
-    """Refuse options that want the net to run in different ways."""
-    if seams not in SEAMS:
-        message = f"--seams {seams}: one of {', '.join(SEAMS)} is allowed"
-        raise ArgumentError(message)
-    ways = {
-        f"--seams {seams}": seams != "blend",
-        f"--compat {compat}": compat is not None,
-        "--compile": compiles,
-    }
-    given = [way for way, is_given in ways.items() if is_given]
-    if len(given) > 1:
-        message = f"{given[0]} does not go with {given[1]}: give one of them"
-        raise ArgumentError(message)
 
 
 def _appends(output: PathLike | None, flags: Sequence[str], *, overwrites: bool) -> bool:

@@ -23,6 +23,7 @@ from attachtrans.stores.services import (
     redact,
 )
 from attachtrans.tool.rasters.choice import RasterChoice
+from attachtrans.tool.sources import Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +73,13 @@ class Search:
 
     output  a file, or a folder where there are several
     ending  of results in a folder, with its dot
-    layer, where    of footprints or of a service
+    chosen  layer, condition, patterns and number
     """
 
     choice: RasterChoice
     output: Path
     ending: str
-    layer: str | None = None
-    where: str | None = None
-    patterns: Sequence[str] = ()
-    limit: int | None = None
+    chosen: Choice
 
     def collection(self) -> MosaicChoice:
         """The same in the words of mosaics."""
@@ -89,11 +87,11 @@ class Search:
         return MosaicChoice(
             path_column=choice.path_column,
             date_column=choice.date_column,
-            layer=self.layer,
-            where=self.where,
+            layer=self.chosen.layer,
+            where=self.chosen.where,
             asset=choice.asset,
             resampling=choice.resampling,
-            patterns=tuple(self.patterns),
+            patterns=self.chosen.patterns,
             as_mosaic=choice.mosaic,
         )
 
@@ -126,14 +124,14 @@ def of_collection(source: Path, search: Search) -> RasterInputs:
     Raises:
         ArgumentError, SourceError: see `open_mosaic`.
     """
-    if search.limit is not None and search.choice.mode != "separate":
+    if search.chosen.limit is not None and search.choice.mode != "separate":
         raise ArgumentError("--limit goes with --processing-mode separate")
     mosaic = open_mosaic(source, search.collection())
     stack = ExitStack()
     stack.callback(mosaic.close)
     try:
         if search.choice.mode == "separate":
-            members = list(enumerate(mosaic.members))[: search.limit]
+            members = list(enumerate(mosaic.members))[: search.chosen.limit]
             found = [
                 RasterInput(
                     key=member.name,
@@ -175,7 +173,7 @@ def of_service(address: Address, search: Search) -> RasterInputs:
                 target=member_path(f"{one.number}", search.output, search.ending),
                 open=partial(_opened, address, asked, access, notes, one),
             )
-            for one in items(address, asked, access)[: search.limit]
+            for one in items(address, asked, access)[: search.chosen.limit]
         ]
         if not found:
             raise SourceError(f"{redact(address.url)}: no raster of its catalog touches the extent")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,12 +33,13 @@ from attachtrans.tool.rasters.inputs import (
     of_service,
 )
 from attachtrans.tool.rasters.run import RasterJob, RasterTranslation
-from attachtrans.tool.sources import is_feature_class
+from attachtrans.tool.sources import Choice, is_feature_class
 
 _GDAL_NAME = re.compile(r"/vsi[a-z0-9]+/|[a-z][a-z0-9_]+:(?![\\/]{1,2}[^\\/]*$)", re.IGNORECASE)
 """Of a part of a file, or a file in an archive: NETCDF:"a.nc":t, /vsizip/a.zip/a.tif."""
 _NO_MAPS = {"GPKG", "VRT", "JPEG", "PNG", "WEBP", "GIF", "BMP", "OpenFileGDB"}
 """Drivers whose files are photos rather, or feature classes: their names make no raster of one."""
+_OF_COLLECTIONS = ("--layer", "--where")
 _ROOM_FOR_RASTERS = ("dem", "crs", "cog")
 """What of `Placing` concerns rasters, too."""
 
@@ -55,15 +55,17 @@ class Request:
     running: Running
     scale: float | None
     space: Space | None
-    layer: str | None
-    where: str | None
-    patterns: Sequence[str]
-    limit: int | None
+    chosen: Choice
     placing: Placing
     choice: RasterChoice
     dry_run: bool
     progress: Progress
     address: Address | None = None
+
+    @property
+    def path(self) -> Path:
+        """Of a source that is a file or a folder."""
+        return Path(self.source)
 
     def at_its_source(self) -> Request:
         """The same, with what a layer file leads to in the place of its name.
@@ -76,7 +78,8 @@ class Request:
             address = service_address(self.source)
             return self if address is None else replace(self, address=address)
         found = read_layer(self.source)
-        both = [f"({text})" for text in (found.where, self.where) if text]
+        layer = self.chosen.layer or found.sublayer
+        both = [f"({text})" for text in (found.where, self.chosen.where) if text]
         bands = self.choice.bands
         if bands is None and found.bands is not None and found.kind is LayerKind.RASTER:
             bands = ",".join(map(str, found.bands))
@@ -85,17 +88,24 @@ class Request:
             address = Address(
                 kind=ServiceKind(found.service or ""),
                 url=found.source,
-                layer=self.layer or found.sublayer,
+                layer=layer,
                 options=dict(found.options),
             )
         return replace(
             self,
             source=found.source,
-            layer=self.layer or found.sublayer,
-            where=" AND ".join(both) or None,
+            chosen=replace(self.chosen, layer=layer, where=" AND ".join(both) or None),
             choice=replace(self.choice, bands=bands),
             address=address,
         )
+
+    def require_rasters(self, given: Sequence[str]) -> None:
+        """Raise ArgumentError where options of photos are given, `given` among them."""
+        tables = [flag for flag in self.chosen.given_for_tables() if flag not in _OF_COLLECTIONS]
+        if wrong := [*given, *tables]:
+            raise ArgumentError(
+                f"{wrong[0]} concerns photos, and {self.source} is read as a raster"
+            )
 
     def require_photos(self) -> None:
         """Raise ArgumentError where raster options are given and the source is no raster."""
@@ -171,7 +181,10 @@ def _of_folder(request: Request, search: Search) -> Found:
         return Found(None)  # photos, in place
     folder = Path(request.source)
     files = sort_folder(
-        folder, patterns=request.patterns, limit=request.limit, leave_out=[search.output]
+        folder,
+        patterns=request.chosen.patterns,
+        limit=request.chosen.limit,
+        leave_out=[search.output],
     )
     if not files.rasters:
         return Found(None)
@@ -196,10 +209,7 @@ def _search(request: Request, named: Path) -> Search:
         choice=request.choice,
         output=Path(output),
         ending=ending,
-        layer=request.layer,
-        where=request.where,
-        patterns=request.patterns,
-        limit=request.limit,
+        chosen=request.chosen,
     )
 
 
