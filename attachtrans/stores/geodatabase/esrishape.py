@@ -29,7 +29,7 @@ from itertools import pairwise
 _TAG, _HEADER = 0x64, 10
 _POINT, _LINES, _AREA, _SEVERAL = 1, (2, 4), 8, 0x40
 _CLASSES = {0x04: (_POINT,), 0x14: _LINES, 0x18: (_AREA,)}
-_LONGEST_TAIL = 7
+_LONGEST_TAIL, _LONGEST_SHIFT = 7, 62
 _Points = list[tuple[int, int]]
 
 
@@ -55,13 +55,17 @@ def to_wkb(blob: bytes | None, lattice: Lattice) -> bytes | None:
 
     None for none and for an empty one. Raises ValueError for what cannot be read.
     """
-    if blob is None or int.from_bytes(blob[4:8], "little") == 0:
+    if blob is None:
         return None
-    kind = blob[9] & ~_SEVERAL if len(blob) > _HEADER else 0
-    if blob[0] != _TAG or kind not in _CLASSES.get(blob[8], ()) or not lattice.flat:
+    if len(blob) <= _HEADER or blob[0] != _TAG:
+        raise ValueError("no geometry of a mobile geodatabase")
+    count, kind = int.from_bytes(blob[4:8], "little"), blob[9] & ~_SEVERAL
+    if count == 0:
+        return None
+    if kind not in _CLASSES.get(blob[8], ()) or not lattice.flat:
         raise ValueError("a geometry with Z, M or curves, or of a kind that is not known here")
     try:
-        parts = list(_parts(blob, int.from_bytes(blob[4:8], "little")))
+        parts = list(_parts(blob, count))
     except IndexError as error:
         raise ValueError("the geometry is cut off") from error
     if kind == _POINT:
@@ -80,6 +84,8 @@ def _varint(blob: bytes, at: int) -> tuple[int, int]:
     value, shift = first & 0x3F, 6
     while blob[at] & 0x80:
         at += 1
+        if shift > _LONGEST_SHIFT:
+            raise ValueError("a coordinate of the geometry is larger than any can be")
         value |= (blob[at] & 0x7F) << shift
         shift += 7
     return (-value if first & 0x40 else value), at + 1
