@@ -13,7 +13,7 @@ from attachtrans.errors import ArgumentError
 from attachtrans.models.arguments import Pairs
 from attachtrans.report import Outcome, Report
 from attachtrans.stores.folder import FolderPhotos
-from attachtrans.stores.geodatabase.kinds import is_geodatabase
+from attachtrans.stores.geodatabase.kinds import refuse_output
 from attachtrans.stores.layouts.base import PhotoTable
 from attachtrans.stores.outputclass import OutputClass
 from attachtrans.stores.outputs import OutputLayout
@@ -49,19 +49,14 @@ P = ParamSpec("P")
 
 
 def parse_output(text: PathLike, layout: str) -> OutputClass | Path:
-    """`OUT.gpkg` or `OUT.gpkg:layer` (so with .gdb and .geodatabase), else a folder.
+    """`OUT.gpkg` or `OUT.gpkg:layer` (and so with .gdb), else a folder.
 
-    Raises ArgumentError for a name with the ending of a file, and for a layout that a geodatabase
-    does not have.
+    Raises ArgumentError for a name with the ending of a file, and for what a geodatabase cannot
+    take.
     """
     found = _OUTPUT.fullmatch(os.fspath(text))
     if found:
-        if is_geodatabase(Path(found["path"])) and layout != OutputLayout.ATTACH:
-            message = (
-                f"--output-layout {layout}: a geodatabase holds photos as attachments; leave it "
-                "out, or write to a GeoPackage with --output out.gpkg"
-            )
-            raise ArgumentError(message)
+        refuse_output(Path(found["path"]), layout)
         return OutputClass(
             path=Path(found["path"]), layer=found["layer"], layout=OutputLayout(layout)
         )

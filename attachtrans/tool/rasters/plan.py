@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,6 @@ from attachtrans.models.arguments import Pairs
 from attachtrans.stores.folder import FolderPhotos
 from attachtrans.stores.layers import LayerKind, read_layer
 from attachtrans.stores.layers import recognise as is_layer_file
-from attachtrans.stores.mosaics import recognise as collection_kind
 from attachtrans.stores.raster import RasterOptions, driver_for
 from attachtrans.stores.raster.drivers import canonical, ending_of
 from attachtrans.stores.rasterfolder import default_output, is_raster, sort_folder
@@ -32,11 +31,10 @@ from attachtrans.tool.rasters.inputs import (
     of_folder,
     of_service,
 )
+from attachtrans.tool.rasters.kinds import SourceKind, kind_of
 from attachtrans.tool.rasters.run import RasterJob, RasterTranslation
-from attachtrans.tool.sources import Choice, is_feature_class
+from attachtrans.tool.sources import Choice
 
-_GDAL_NAME = re.compile(r"/vsi[a-z0-9]+/|[a-z][a-z0-9_]+:(?![\\/]{1,2}[^\\/]*$)", re.IGNORECASE)
-"""Of a part of a file, or a file in an archive: NETCDF:"a.nc":t, /vsizip/a.zip/a.tif."""
 _NO_MAPS = {"GPKG", "VRT", "JPEG", "PNG", "WEBP", "GIF", "BMP", "OpenFileGDB"}
 """Drivers whose files are photos rather, or feature classes: their names make no raster of one."""
 _OF_COLLECTIONS = ("--layer", "--where")
@@ -141,13 +139,14 @@ def find_rasters(request: Request) -> Found:
         return Found(_planned(request, of_service(request.address, search), search))
     path = Path(source)
     search = _search(request, path)
-    if _GDAL_NAME.match(source) and not path.exists():
+    kind = kind_of(source, search.collection())
+    if kind is SourceKind.NAMED:
         return Found(_planned(request, of_file(source, search), search))
-    if collection_kind(path, search.collection()) is not None:
+    if kind is SourceKind.COLLECTION:
         return Found(_planned(request, of_collection(path, search), search))
-    if path.is_dir() and not is_feature_class(path):
+    if kind is SourceKind.FOLDER:
         return _of_folder(request, search)
-    if path.is_file() and _is_raster_file(path, request):
+    if kind is SourceKind.FILE and path.is_file() and _is_raster_file(path, request):
         if choice.mode == "separate":
             raise ArgumentError(f"--processing-mode separate: {path} is one raster")
         return Found(_planned(request, of_file(source, search), search))
@@ -155,11 +154,7 @@ def find_rasters(request: Request) -> Found:
 
 
 def _is_raster_file(path: Path, request: Request) -> bool:
-    if is_raster(path):
-        return True
-    if is_feature_class(path):
-        return False
-    return request.choice != RasterChoice() or _names_raster(request.output)
+    return is_raster(path) or request.choice != RasterChoice() or _names_raster(request.output)
 
 
 def _names_raster(output: str | os.PathLike[str] | None) -> bool:
