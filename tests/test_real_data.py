@@ -182,11 +182,27 @@ def test_both_directions_of_a_package_from_arcgis(shared: Path, tmp_path: Path) 
     assert not np.array_equal(pixels(results[0]), pixels(results[1]))
 
 
-@pytest.mark.parametrize("name", ["gdal_relationships.gdb", "esri_usa.geodatabase"])
-def test_geodatabases_are_refused_by_name(name: str, shared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["attach_globalid.gdb", "usa_attach_synth.geodatabase"])
+def test_photos_of_geodatabases_are_appended_with_their_features(
+    name: str, shared: Path, tmp_path: Path
+) -> None:
     model = bicubic_x2(tmp_path / "bicubic.emd")
-    with pytest.raises(OSError, match=r"geodatabase.* cannot be read yet"):
-        translate_pixels(shared / "data/geopackage" / name, model, tmp_path / "out.gpkg")
+    source, output = shared / "data/geopackage/made" / name, tmp_path / "out.gpkg"
+    report = translate_pixels(source, model, f"{output}:done", where="OBJECTID = 2", device="cpu")
+    assert report.ok
+    with closing(sqlite3.connect(output)) as connection:
+        found = connection.execute("SELECT SRC_FID, SRC_FILE FROM done").fetchall()
+        photos = connection.execute("SELECT DATA FROM done__ATTACH").fetchall()
+    assert {fid for fid, _ in found} == {2}
+    assert [pixels(photo).shape for (photo,) in photos] == [(1598, 2400, 3)] * len(photos)
+    assert len(photos) == report.counts["translated"]
+
+
+def test_a_real_geodatabase_without_photos_says_so(shared: Path, tmp_path: Path) -> None:
+    model = bicubic_x2(tmp_path / "bicubic.emd")
+    source = shared / "data/geopackage/esri_usa.geodatabase"
+    with pytest.raises(OSError, match="no photos found"):
+        translate_pixels(source, model, tmp_path / "out.gpkg")
     assert not (tmp_path / "out.gpkg").exists()
 
 

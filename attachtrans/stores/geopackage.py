@@ -188,7 +188,7 @@ def _check_file(path: Path, *, write: bool) -> None:
         raise SourceError(message)
     if path.is_dir():
         hint = (
-            "; file geodatabases (.gdb) cannot be read yet, convert it to .gpkg with ogr2ogr"
+            "; a file geodatabase can only be read where a source is named"
             if path.suffix.lower() == ".gdb"
             else "; name the .gpkg file in it"
         )
@@ -354,7 +354,7 @@ def _masters(connection: sqlite3.Connection) -> list[tuple[str, str]]:
 def _other_kind(connection: sqlite3.Connection, folded: set[str]) -> str:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application == _ESRI_APPLICATION_ID or "gdb_items" in folded:
-        return ": it is a mobile geodatabase (.geodatabase), which cannot be read yet"
+        return ": it is a mobile geodatabase, whose name ends in .geodatabase"
     if "tiles" in folded and "metadata" in folded:
         return ": it is an MBTiles file, which holds map tiles and no photos"
     if "geometry_columns" in folded:

@@ -6,7 +6,7 @@ import zipfile
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from attachtrans.errors import SinkError, SourceError
+from attachtrans.errors import ArgumentError, SinkError, SourceError
 
 _COMPRESSED = (".cdf", ".sdc")
 
@@ -86,6 +86,21 @@ def refuse_writing(path: Path) -> None:
                 "open, delete these files. Nothing was changed."
             )
         _refuse_wide_ids(path)
+
+
+def refuse_output(path: Path, layout: str) -> None:
+    """Raises ArgumentError where results cannot be appended to a geodatabase in this layout."""
+    kind = kind_of(path)
+    if kind is Kind.MOBILE:
+        raise ArgumentError(
+            f"--output {path}: a mobile geodatabase can be read and its photos overwritten, but "
+            "only Esri's software makes classes in it. Write to out.gpkg or out.gdb"
+        )
+    if kind is not None and layout != "attach":
+        raise ArgumentError(
+            f"--output-layout {layout}: a geodatabase holds photos as attachments; leave it out, "
+            "or write to a GeoPackage with --output out.gpkg"
+        )
 
 
 def _refuse_wide_ids(path: Path) -> None:

@@ -8,14 +8,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from attachtrans.errors import SourceError
+from attachtrans.errors import SinkError, SourceError
 from attachtrans.stores.content import content_of
 from attachtrans.stores.contents import Contents, TableContents
 from attachtrans.stores.geodatabase.edition import recover
 from attachtrans.stores.geodatabase.filegdb import Binaries
-from attachtrans.stores.geodatabase.kinds import Kind, is_geodatabase, kind_of
+from attachtrans.stores.geodatabase.kinds import (
+    Kind,
+    is_geodatabase,
+    kind_of,
+    refuse_writing,
+)
 from attachtrans.stores.geodatabase.mirror import make_mirror
 from attachtrans.stores.geodatabase.mobile import replica_mark, unread_geometries
+from attachtrans.stores.geodatabase.staged import staged_path
 from attachtrans.stores.geopackage import quote, reading
 from attachtrans.stores.layouts.base import LayoutName, PhotoTable
 from attachtrans.stores.vectortable import VectorTable
@@ -30,13 +36,26 @@ class Geodatabase(VectorTable):
 
     def guarded(self, tables: Iterable[PhotoTable]) -> list[PhotoTable]:
         """The photo tables, with the reason where they cannot be written."""
-        if self._kind is Kind.FILE:
-            return list(tables)
-        if self._kind is Kind.ZIPPED:
-            why = f"{self.path.name} is zipped; unzip it first"
-            return [t if t.layout is LayoutName.PATH else replace(t, read_only=why) for t in tables]
-        with reading(self.path) as connection:
-            return [_of_mobile(connection, table) for table in tables]
+        if self._kind is Kind.MOBILE:
+            with reading(self.path) as connection:
+                return [_of_mobile(connection, table) for table in tables]
+        why: str | None = None
+        warnings: tuple[str, ...] = ()
+        try:
+            refuse_writing(self.path)
+        except SinkError as error:
+            why = str(error)
+        if staged_path(self.path).exists():
+            waiting = "results of an interrupted run wait beside it; the same command puts them in"
+            warnings = (f"{self.path.name}: {waiting}",)
+        return [
+            replace(
+                table,
+                read_only=None if table.layout is LayoutName.PATH else why,
+                warnings=(*table.warnings, *warnings),
+            )
+            for table in tables
+        ]
 
     def contents(self) -> Contents:
         """What reads its photos."""

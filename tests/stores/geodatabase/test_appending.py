@@ -190,3 +190,5 @@ def test_outputs_are_named_as_those_of_geopackages_are() -> None:
     assert str(parse_output("b.GDB", "attach")) == "b.GDB"
     with pytest.raises(ArgumentError, match="holds photos as attachments"):
         parse_output("b.gdb", "media")
+    with pytest.raises(ArgumentError, match=r"Write to out\.gpkg or out\.gdb"):
+        parse_output("b.geodatabase:trees", "attach")
