@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from attachtrans.tool.rasters.choice import RasterChoice
 
 
-def rastering(command: Command) -> Command:
-    """The options of rasters."""
+def gridding(command: Command) -> Command:
+    """The options of which pixels are read, on which grid."""
     options: list[Command] = [
         option(
             RASTERS,
@@ -63,6 +63,13 @@ def rastering(command: Command) -> Command:
             show_default=True,
             help="Between pixels, where the grid is another one.",
         ),
+    ]
+    return with_options(command, options)
+
+
+def collecting(command: Command) -> Command:
+    """The options of collections and services."""
+    options: list[Command] = [
         option(
             RASTERS,
             "--processing-mode",
@@ -85,6 +92,27 @@ def rastering(command: Command) -> Command:
         option(RASTERS, "--asset", help="Of STAC items: key, role or media type of the asset."),
         option(
             RASTERS,
+            "--cache",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="FOLDER",
+            help="Where tiles of services are kept (default: the user's cache folder).",
+        ),
+        option(RASTERS, "--rate", type=float, metavar="N", help="Requests a second to a service."),
+        option(
+            RASTERS,
+            "--keep-blank",
+            is_flag=True,
+            help="Of a map service: the same tile in many places is no placeholder but data.",
+        ),
+    ]
+    return with_options(command, options)
+
+
+def storing(command: Command) -> Command:
+    """The options of how a raster is stored."""
+    options: list[Command] = [
+        option(
+            RASTERS,
             "--driver",
             help="Format of results, by GDAL's name (default: by the ending of --output; GTiff).",
         ),
@@ -98,16 +126,13 @@ def rastering(command: Command) -> Command:
             help="GDAL's creation option of that format, like COMPRESS=DEFLATE; repeatable.",
         ),
         option(RASTERS, "--overviews", is_flag=True, help="Add smaller copies for viewers."),
-        option(
-            RASTERS,
-            "--cache",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="FOLDER",
-            help="Where tiles of services are kept (default: the user's cache folder).",
-        ),
-        option(RASTERS, "--rate", type=float, metavar="N", help="Requests a second to a service."),
     ]
     return with_options(command, options)
+
+
+def rastering(command: Command) -> Command:
+    """The options of rasters."""
+    return gridding(collecting(storing(command)))
 
 
 def cell_size(text: str) -> tuple[float, float]:

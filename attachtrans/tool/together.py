@@ -12,6 +12,11 @@ from attachtrans.tool.rasters.run import RasterTranslation
 from attachtrans.tool.translation import Translation
 
 
+def together(rasters: RasterTranslation | None, photos: Translation) -> Translation | Together:
+    """The run over photos, after that over rasters where there are some."""
+    return photos if rasters is None else Together((rasters, photos))
+
+
 class Together:
     """Two runs as one: iterate over it once, an `Outcome` per item. See `Translation`."""
 

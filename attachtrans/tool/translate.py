@@ -36,7 +36,7 @@ from attachtrans.tool.rasters.plan import Found, Request, find_rasters
 from attachtrans.tool.rasters.run import RasterTranslation
 from attachtrans.tool.sinks import Job
 from attachtrans.tool.sources import Choice, is_feature_class, is_geopackage, open_source
-from attachtrans.tool.together import Together
+from attachtrans.tool.together import Together, together
 from attachtrans.tool.translation import Translation
 
 PathLike = str | os.PathLike[str]
@@ -152,8 +152,7 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
 
     Raises ArgumentError, SourceError (LayoutError), ModelError, SinkError.
     """
-    safety = {"--secure": secure, "--restart": restart, "--again": again, "--vacuum": vacuum}
-    given = [flag for flag, is_given in {**safety, "--no-backup": not backup}.items() if is_given]
+    given = _given(secure=secure, restart=restart, again=again, vacuum=vacuum, no_backup=not backup)
     request = Request(
         source=os.fspath(source),
         model=model,
@@ -194,8 +193,7 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
                 [*given, *(flag for flag, is_given in shape.items() if is_given)]
             )
             return found.rasters
-    appends = _appends(output, given, overwrites=overwrite_attachments)
-    target = parse_output(output or "", output_layout) if appends else None
+    target = _target(output, output_layout, given, overwrites=overwrite_attachments)
     request.require_photos()
     path = request.path
     kind = index_kind(index, to_folder=isinstance(target, Path), of_features=is_feature_class(path))
@@ -213,8 +211,7 @@ def plan_translation(  # noqa: PLR0913 - the tool's face: every option by name
         placing=request.placing,
         index=kind,
     )
-    photos = _plan_photos(request, writing, found.photos)
-    return photos if found.rasters is None else Together((found.rasters, photos))
+    return together(found.rasters, _plan_photos(request, writing, found.photos))
 
 
 def _plan_photos(
@@ -269,8 +266,15 @@ def _geometry(
     raise ArgumentError(message)
 
 
-def _appends(output: PathLike | None, flags: Sequence[str], *, overwrites: bool) -> bool:
-    """Whether results are appended to `output`; `flags` make sense when overwriting only."""
+def _given(**flags: bool) -> list[str]:
+    """The flags that are given, as on the command line."""
+    return [f"--{name.replace('_', '-')}" for name, is_given in flags.items() if is_given]
+
+
+def _target(
+    output: PathLike | None, layout: str, flags: Sequence[str], *, overwrites: bool
+) -> OutputClass | Path | None:
+    """Where results are appended, None: in place; `flags` make sense in place only."""
     if overwrites == (output is not None):
         message = (
             "say where results go: either --output OUT.gpkg:layer, which leaves the photos as "
@@ -280,7 +284,7 @@ def _appends(output: PathLike | None, flags: Sequence[str], *, overwrites: bool)
     if flags and not overwrites:
         message = f"{flags[0]} goes with --overwrite-attachments only"
         raise ArgumentError(message)
-    return not overwrites
+    return None if output is None else parse_output(output, layout)
 
 
 def _work_folder(

@@ -128,8 +128,8 @@ class Client:
             if attempt < last:
                 self._pace.hold(_wait_s(attempt, found.wait_s))
         raise SourceError(
-            f"{shown}: {failures[-1]}. Asked {len(failures)} times; try again later, with fewer "
-            "requests a second (--rate) or more retries (--retries)"
+            f"{shown}: {failures[-1]}. Asked {len(failures)} times; try again later, or with fewer "
+            "requests a second (--rate)"
         )
 
     def _try(

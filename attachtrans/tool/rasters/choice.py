@@ -34,6 +34,7 @@ class RasterChoice:
     asset       of STAC items
     cache       folder in which tiles of services are kept; None: the user's own
     rate        requests a second to a service
+    keep_blank  the same tile in many places of a service is data, no placeholder
     driver      GDAL's name of the output's format; None: by the ending of its name
     creation    creation options of that driver
     overviews   smaller copies for viewers
@@ -56,6 +57,7 @@ class RasterChoice:
     asset: str | None = None
     cache: Path | None = None
     rate: float | None = None
+    keep_blank: bool = False
     driver: str | None = None
     creation: Mapping[str, str] = field(default_factory=dict)
     overviews: bool = False

@@ -163,7 +163,9 @@ def of_service(address: Address, search: Search) -> RasterInputs:
     """
     choice, asked = search.choice, search.choice.gridding()
     notes: list[str] = []
-    access = Access.from_environment().with_(cache=choice.cache or default_cache())
+    access = Access.from_environment().with_(
+        cache=choice.cache or default_cache(), keep_blank=choice.keep_blank
+    )
     if choice.rate is not None:
         access = access.with_(rate=choice.rate)
     if choice.mode == "separate":

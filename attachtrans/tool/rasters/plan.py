@@ -97,10 +97,11 @@ class Request:
             address=address,
         )
 
-    def require_rasters(self, given: Sequence[str]) -> None:
-        """Raise ArgumentError where options of photos are given, `given` among them."""
+    def require_rasters(self, flags: Sequence[str], **options: object) -> None:
+        """Raise ArgumentError where options of photos are given: flags, or options with a value."""
         tables = [flag for flag in self.chosen.given_for_tables() if flag not in _OF_COLLECTIONS]
-        if wrong := [*given, *tables]:
+        others = [f"--{name}" for name, value in options.items() if value is not None]
+        if wrong := [*flags, *others, *tables]:
             raise ArgumentError(
                 f"{wrong[0]} concerns photos, and {self.source} is read as a raster"
             )
