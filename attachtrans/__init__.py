@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from attachtrans.tool.orthos import plan_orthos
     from attachtrans.tool.place.options import Placing
     from attachtrans.tool.posefile import fit_photo
+    from attachtrans.tool.rasters.choice import RasterChoice
     from attachtrans.tool.sources import Choice
     from attachtrans.tool.translate import iter_translate, plan_translation, translate_pixels
 
@@ -77,6 +78,7 @@ __all__ = [
     "PanoramaCamera",
     "PerspectiveCamera",
     "Placing",
+    "RasterChoice",
     "Report",
     "Rpc",
     "SchemaError",
@@ -119,6 +121,7 @@ _HOMES = {
     "PanoramaCamera": "attachtrans.geo.camera",
     "PerspectiveCamera": "attachtrans.geo.camera",
     "Placing": "attachtrans.tool.place.options",
+    "RasterChoice": "attachtrans.tool.rasters.choice",
     "Report": "attachtrans.report",
     "Rpc": "attachtrans.geo.view",
     "Status": "attachtrans.report",
