@@ -142,7 +142,8 @@ class WindowedRun:
     ) -> None:
         """`excerpts` begins after the blocks that the writer holds already.
 
-        Every engine gets a thread, and so many threads write; `stop` is set to end early.
+        Every engine gets a thread, and so many threads write. `stop` is the engines' own: it is
+        set while the run ends, and clear for the next raster.
         `on_pixels` is told of pixels that no engine was given.
         """
         self._reading = reading
@@ -173,6 +174,9 @@ class WindowedRun:
             self._queues.room.release(1 << 20)
             for thread in threads:
                 thread.join()
+            for engine in self._engines:  # what is left of a raster that failed goes
+                engine.flush()
+            self._queues.stop.clear()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Hand whatever ends a thread to the caller, which raises it."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attachtrans.errors import (
-    ArgumentError,
     AttachtransError,
     BusyError,
     InferenceError,
@@ -146,16 +145,14 @@ class _Run:
                 status, reason = Status.FAILED, one.problem
             else:
                 status, sizes = self._one(one)
-        except (ModelError, BusyError):
-            raise
+        except (ModelError, BusyError, SinkError) as error:
+            if not (self._job.inputs.separate and isinstance(error, OutputExistsError)):
+                raise
+            status, reason = Status.REFUSED, str(error)
         except AttachtransError as error:
-            if not self._job.inputs.separate or isinstance(error, SinkError | ArgumentError):
-                if not isinstance(error, OutputExistsError) or not self._job.inputs.separate:
-                    raise
-                status = Status.REFUSED
-            else:
-                status = Status.FAILED
-            reason = str(error)
+            if not self._job.inputs.separate:
+                raise
+            status, reason = Status.FAILED, str(error)
         return Outcome(
             item=item,
             status=status,

@@ -1,0 +1,45 @@
+"""Folders of rasters and photos."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from attachtrans.report import Status
+from tests.tool.rasters.making import in_memory, read, run, scene, write
+
+
+def test_rasters_and_photos_of_a_folder_and_what_is_wrong_with_some(
+    x2: Path, tmp_path: Path, fixtures_dir: Path
+) -> None:
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    arrays = {"a.tif": scene(3, 60, 50), "sub/b.tif": scene(3, 61, 50)}
+    for name, array in arrays.items():
+        write(folder / name, array)
+    write(folder / "complex.tif", scene(1, 40, 40, "float32").astype("complex64"))
+    cut = write(folder / "cut.tif", scene(3, 50, 50)).read_bytes()
+    (folder / "cut.tif").write_bytes(cut[: len(cut) // 2])
+    photo = next((fixtures_dir / "oblique" / "drone").glob("*.jpg"))
+    shutil.copy(photo, folder / "photo.jpg")
+
+    for expected in (Status.TRANSLATED, Status.ALREADY):  # the second time nothing is left to do
+        report = run(folder, x2, tmp_path / "out")
+        found = {outcome.item.key: outcome.status for outcome in report.outcomes}
+        assert found == {
+            "a.tif": expected,
+            "sub/b.tif": expected,
+            "photo.jpg": expected,
+            "complex.tif": Status.FAILED,
+            "cut.tif": Status.FAILED,
+        }
+    for name, array in arrays.items():
+        assert np.array_equal(read(tmp_path / "out" / name), in_memory(x2, array))
+    files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}
+    assert {name for name in files if not name.startswith("results.")} == {
+        "a.tif",
+        "sub/b.tif",
+        "photo.jpg",
+    }
