@@ -22,7 +22,7 @@ def test_rasters_and_photos_of_a_folder_and_what_is_wrong_with_some(
     write(folder / "complex.tif", scene(1, 40, 40, "float32").astype("complex64"))
     cut = write(folder / "cut.tif", scene(3, 50, 50)).read_bytes()
     (folder / "cut.tif").write_bytes(cut[: len(cut) // 2])
-    photo = next((fixtures_dir / "oblique" / "drone").glob("*.jpg"))
+    photo = min((fixtures_dir / "oblique" / "drone").glob("*.JPG"))
     shutil.copy(photo, folder / "photo.jpg")
 
     for expected in (Status.TRANSLATED, Status.ALREADY):  # the second time nothing is left to do
