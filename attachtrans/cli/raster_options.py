@@ -73,7 +73,6 @@ def collecting(command: Command) -> Command:
         option(
             RASTERS,
             "--processing-mode",
-            "mode",
             type=click.Choice(["mosaicked", "separate"]),
             help="Of a mosaic, a folder with --mosaic or an image service: all as one raster (the "
             "default), or one output per item.",
@@ -157,5 +156,6 @@ def rasters_of(options: dict[str, Any], crs: str | None) -> RasterChoice:
 
     options["creation"] = dict(options["creation"])
     options["extent"] = options["extent"] or None
+    options["mode"] = options.pop("processing_mode")  # "mode" was that of footprints, taken out
     names = [field.name for field in fields(RasterChoice) if field.name in options]
     return RasterChoice(crs=crs, **{name: options.pop(name) for name in names})
