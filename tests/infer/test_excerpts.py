@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -168,3 +170,36 @@ def test_tiles_that_see_nothing_valid_are_left_out(name: str) -> None:
     kept = np.kron(valid[0], np.ones((scale, scale))) > 0
     assert np.abs(found[0] - whole[0])[kept].max() < 1e-4
     assert net.tiles - before < len(engine.plan(size)) / 2
+
+
+@given(
+    name=st.sampled_from(sorted(NETS)),
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    tile=st.integers(24, 150),
+    padding=st.integers(0, 20),
+    start=st.floats(0, 1),
+)
+def test_any_size_tile_and_padding(
+    name: str, width: int, height: int, tile: int, padding: int, start: float
+) -> None:
+    net, size = NETS[name], Size(width, height)
+    engine = Engine[int](
+        net, device=net.device, precision="fp32", tile_size=tile, padding=min(padding, tile // 2)
+    )
+    image = noise(size)
+    whole = whole_of(engine, image)
+    plan = engine.plan(size)
+    with pytest.MonkeyPatch.context() as patch:
+        for constant, value in {"BLOCK_PX": 16, "_EXACT_PX": 64, "_PANEL_PX": 64}.items():
+            patch.setattr(module, constant, value)
+        first = int(start * block_count(plan))
+        parts = list(excerpts(plan, net.spec, start=first))
+        assert len(parts) == block_count(plan) - first
+    covered = np.zeros(whole.shape, bool)
+    for block, pixels in blocks_of(engine, image, parts):
+        place = (slice(None), *block.slices)
+        assert np.abs(pixels - whole[place]).max() < 1e-4
+        assert not covered[place].any()
+        covered[place] = True
+    assert first or covered.all()
