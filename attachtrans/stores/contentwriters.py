@@ -70,7 +70,7 @@ def open_writer(path: Path, *, secure: bool) -> ContentWriter:
     secure: leave nothing of what was replaced in it.
     """
     if kind_of(path) is Kind.FILE:
-        return GdbWriter(path)  # which rewrites tables as a whole anyhow
+        return GdbWriter(path)  # GDAL itself blanks what it replaces
     return BlobWriter(path, secure=secure)
 
 

@@ -40,7 +40,6 @@ _PROTOTYPES: dict[str, tuple[Any, Sequence[Any]]] = {
     "GDALClose": (c_int, [_DATASET]),
     "GDALDatasetGetLayerByName": (_LAYER, [_DATASET, c_char_p]),
     "GDALDatasetCreateLayer": (_LAYER, [_DATASET, c_char_p, c_void_p, c_int, _STRINGS]),
-    "GDALDatasetExecuteSQL": (_LAYER, [_DATASET, c_char_p, c_void_p, c_char_p]),
     "GDALDatasetAddRelationship": (c_int, [_DATASET, c_void_p, POINTER(c_char_p)]),
     "GDALRelationshipCreate": (c_void_p, [c_char_p, c_char_p, c_char_p, c_int]),
     "GDALDestroyRelationship": (None, [c_void_p]),
@@ -85,7 +84,6 @@ _PROTOTYPES: dict[str, tuple[Any, Sequence[Any]]] = {
     "CPLPushErrorHandler": (None, [c_void_p]),
     "CPLPopErrorHandler": (None, []),
     "CPLQuietErrorHandler": (None, [c_int, c_int, c_char_p]),
-    "CPLErrorReset": (None, []),
     "CPLGetLastErrorMsg": (c_char_p, []),
 }
 
@@ -258,13 +256,6 @@ class GdbFile:
             self._check(gdal.OGR_L_SetFeature(handle, feature), f"row {fid} of {layer}")
         finally:
             gdal.OGR_F_Destroy(feature)
-
-    def repack(self, layer: str) -> None:
-        """Leave nothing of replaced rows in a table's file. Raises SinkError."""
-        self._gdal.CPLErrorReset()
-        self._gdal.GDALDatasetExecuteSQL(self._handle, f"REPACK {layer}".encode(), None, None)
-        if self._gdal.CPLGetLastErrorMsg():
-            raise self._error(f"the table {layer}")
 
     def close(self) -> None:
         """Write everything out. Raises SinkError."""

@@ -117,8 +117,6 @@ class GdbWriter:
                     for change in changes:
                         content = {change.column: self._staged.whole(change)}
                         file.update(change.table, change.row, content | dict(change.beside))
-                    for table in dict.fromkeys(change.table for change in changes):
-                        file.repack(table)
                 verify(self._path, copy, changes)
         self._staged.clear()
 
@@ -146,6 +144,9 @@ def verify(before: Path, after: Path, changes: Sequence[Change]) -> None:
 
     Raises SinkError.
     """
+    lacking = {file.name for file in before.iterdir()} - {file.name for file in after.iterdir()}
+    if lacking:
+        raise SinkError(f"{after} has lost {', '.join(sorted(lacking))}. {before} is as it was.")
     there = {table.name: table for table in read_tables(after)}
     with closing(Binaries(before)) as old, closing(Binaries(after)) as new:
         for table in read_tables(before):

@@ -26,6 +26,7 @@ from tests.stores.geodatabase.world import (
     draft_of,
     everything_else,
     photos_in,
+    relationships,
     rows,
     sink_on,
     source,
@@ -67,6 +68,31 @@ def test_only_the_photos_change(path: Path) -> None:
     assert photos_in(kept) == before
     assert everything_else(kept) == rest
     assert not leftovers(path.parent)
+
+
+def test_indexes_of_real_geodatabases_are_kept(shared: Path, tmp_path: Path) -> None:
+    path = tmp_path / "real.gdb"
+    path.mkdir()
+    for file in (shared / "data" / "geopackage" / "gdal_relationships.gdb").iterdir():
+        (path / file.name).write_bytes(file.read_bytes())
+    with opened(path) as gdb:
+        for number in range(1, 6):
+            gdb.insert("points", {}, struct.pack("<BI3d", 1, 1001, number, number, 0))
+            content = {"DATA": RESULT, "DATA_SIZE": len(RESULT)}
+            names = {"CONTENT_TYPE": "image/jpeg", "ATT_NAME": "a.jpg", "REL_OBJECTID": number}
+            gdb.insert("points__ATTACH", content | names)
+    files, relations = {file.name for file in path.iterdir()}, relationships(path)
+    with sink_on(path) as (sink, photos, _):
+        for item in photos:
+            sink.commit(draft_of(photos, item, item.key.encode() * 500))
+        sink.finish()
+    assert files <= {file.name for file in path.iterdir()}
+    assert "a00000027.GDB_63_REL_OBJECTID.atx" in files
+    assert len(relations) > 5
+    assert relationships(path) == relations
+    with fiona.open(path, layer="points__ATTACH") as table:
+        found = [row.properties["DATA"][:24] for row in table.filter(where="REL_OBJECTID = 3")]
+    assert found == [b"points__ATTACH.DATA/3poi"]
 
 
 def test_sizes_follow_and_a_new_format_renames(gdb: Path) -> None:
