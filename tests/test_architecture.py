@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -54,69 +55,107 @@ def room_of(module: str) -> str:
     return module.partition(".")[0]
 
 
+class Facts(NamedTuple):
+    """What the rules look at in a module; its tree is not kept: a million nodes slow all tests."""
+
+    lines: int
+    imports: list[tuple[str, str]]  # (module, name), lazy ones included; name may be ""
+    functions: dict[str, int]  # lines of code, docstrings left out
+    asserts: list[int]  # their lines
+
+
 @cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def facts() -> dict[str, Facts]:
+    """By module."""
+    return {name_of(path): facts_of(path.read_text(encoding="utf-8")) for path in MODULES}
 
 
-def imports(path: Path) -> Iterator[tuple[str, str]]:
-    """(module, name) of every import, lazy and type-checking ones included; name may be ""."""
-    for node in ast.walk(tree_of(path)):
+def facts_of(source: str) -> Facts:
+    found = Facts(len(source.splitlines()), [], {}, [])
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found.imports.extend((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield from ((node.module or "", alias.name) for alias in node.names)
+            module = "." * node.level + (node.module or "")
+            found.imports.extend((module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+            found.functions[f"{node.name}:{node.lineno}"] = lines
+        elif isinstance(node, ast.Assert):
+            found.asserts.append(node.lineno)
+    return found
 
 
-def inner_imports(path: Path) -> Iterator[str]:
+def inner_imports(module: str) -> Iterator[str]:
     """Dotted names below attachtrans that a module imports."""
-    for module, name in imports(path):
-        top, _, rest = module.partition(".")
+    for imported, name in facts()[module].imports:
+        top, _, rest = imported.partition(".")
         if top == "attachtrans":
             yield rest or name
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
-    room = room_of(name_of(path))
-    if room not in MAY_IMPORT:
-        return
-    for module in inner_imports(path):
+def test_no_import_is_relative() -> None:
+    wrong = {
+        f"{module} imports {imported}"
+        for module, about in facts().items()
+        for imported, _ in about.imports
+        if imported.startswith(".")
+    }
+    assert not wrong
+
+
+def test_modules_import_only_what_their_room_may() -> None:
+    wrong = []
+    for module in facts():
+        room = room_of(module)
+        if room not in MAY_IMPORT:
+            continue
         allowed = MAY_IMPORT[room] | {room, "__version__"}
-        assert any(f"{module}.".startswith(f"{prefix}.") for prefix in allowed), (
-            f"{name_of(path)} imports attachtrans.{module}; {room} may import {sorted(allowed)}"
-        )
+        wrong += [
+            f"{module} imports attachtrans.{inner}; {room} may import {sorted(allowed)}"
+            for inner in inner_imports(module)
+            if not any(f"{inner}.".startswith(f"{prefix}.") for prefix in allowed)
+        ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_keeps_to_the_libraries_of_its_room(path: Path) -> None:
-    never = FOREIGN_NEVER.get(room_of(name_of(path)), set())
-    used = {module.partition(".")[0] for module, _ in imports(path)}
-    assert not used & never
+def test_modules_keep_to_the_libraries_of_their_room() -> None:
+    wrong = {
+        f"{module} imports {imported}"
+        for module, about in facts().items()
+        for imported, _ in about.imports
+        if imported.partition(".")[0] in FOREIGN_NEVER.get(room_of(module), set())
+    }
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_private_name_crosses_modules(path: Path) -> None:
-    for module, name in imports(path):
-        if module.partition(".")[0] == "attachtrans":
-            parts = [*module.split("."), name]
-            assert not [part for part in parts if part.startswith("_") and part != "__version__"]
+def test_no_private_name_crosses_modules() -> None:
+    wrong = {
+        f"{module} imports {imported}.{name}"
+        for module, about in facts().items()
+        for imported, name in about.imports
+        if imported.partition(".")[0] == "attachtrans"
+        for part in (*imported.split("."), name)
+        if part.startswith("_") and part != "__version__"
+    }
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_modules_and_functions_stay_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MODULE_LINES
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            lines = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
-            assert lines <= FUNCTION_LINES, f"{node.name} has {lines} lines of code"
+def test_modules_and_functions_stay_short() -> None:
+    assert not {
+        module: about.lines for module, about in facts().items() if about.lines > MODULE_LINES
+    }
+    assert not {
+        f"{module}.{function}": lines
+        for module, about in facts().items()
+        for function, lines in about.functions.items()
+        if lines > FUNCTION_LINES
+    }
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_assert_in_the_package(path: Path) -> None:
-    assert not [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Assert)]
+def test_no_assert_in_the_package() -> None:
+    assert not {module: about.asserts for module, about in facts().items() if about.asserts}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["translate", "--help"], ["--version"]])
