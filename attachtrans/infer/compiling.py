@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._inductor import config
 
 from attachtrans.errors import ArgumentError, InferenceError
 from attachtrans.infer.devices import tiles_per_call
@@ -77,6 +76,8 @@ class Compiled:
     @torch.inference_mode()
     def _try(self) -> int:
         """Compile and compare; gives the number of threads it was compiled for."""
+        from torch._inductor import config  # seconds and 130 MB, for who compiles only
+
         low, high = self.spec.in_range or _EIGHT_BITS
         noise = torch.rand(self._shape, generator=torch.Generator().manual_seed(0))
         batch = (noise * (high - low) + low).to(self.device, memory_format=torch.channels_last)
