@@ -8,9 +8,10 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attachtrans.errors import ArgumentError
@@ -18,14 +19,16 @@ from attachtrans.errors import ArgumentError
 if TYPE_CHECKING:
     from pyproj import CRS
 
-    from attachtrans.geo.gridding import Gridding, Lattice
+    from attachtrans.tool.rasters.choice import RasterChoice
 
 Extent = tuple[float, float, float, float]
 
 _DEFAULT = ("", "#")
 _WHOLE_EXTENT = ("DEFAULT", "MAXOF", "MINOF")
-_LAYER = re.compile(r"^(.+\.gpkg)[/\\](?:main\.)?([^/\\]+)$", re.IGNORECASE)
-"""A layer as arcpy names it: "parks.gpkg/main.parks"."""
+_LAYER = re.compile(
+    r"^(.+\.(?:gpkg|gdb|geodatabase))[/\\](?:[^/\\]+[/\\])?(?:main\.)?([^/\\]+)$", re.IGNORECASE
+)
+"""A layer as arcpy names it: "parks.gpkg/main.parks", "parks.gdb/dataset/parks"."""
 _FILE = re.compile(r"[^\[]+\.\w{2,8}(:.+)?", re.DOTALL)
 """What may be a path and is no WKT."""
 
@@ -202,52 +205,42 @@ def _system(value: object) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RasterEnvironment:
-    """What the environments mean for a raster.
-
-    gridding  the grid that it is read on
-    mask      what it is processed inside of, as `stores.raster.masking.open_mask` takes it
-    """
-
-    gridding: Gridding
-    mask: str | None
-
-
-def raster_environment(settings: Environment, crs: CRS | None) -> RasterEnvironment:
+def raster_environment(settings: Environment, own: Callable[[], CRS | None]) -> RasterChoice:
     """What cellSize, extent, snapRaster, outputCoordinateSystem and mask mean for a raster.
 
-    Rasters and layers that they name are opened, and closed.
+    Rasters and layers that are named for their cells, extent or system are opened, and closed.
 
     Args:
         settings: the environments.
-        crs: of the raster, None where it has none; the output's where no other is asked for.
+        own: gives the raster's coordinate system, None where it is not known; asked where cells
+            are those of another raster, which may be in another system.
 
     Raises:
         ArgumentError: a value that means nothing here.
         SourceError: a raster or a layer cannot be opened.
         CrsError: it does not say where it lies.
     """
-    from attachtrans.geo.gridding import Gridding
+    from attachtrans.tool.rasters.choice import RasterChoice
 
     target = None
     if given(settings.outputCoordinateSystem):
         target = _raster_system(settings.outputCoordinateSystem)
-    system = target or crs
     extent, extent_crs = _raster_extent(settings.extent)
-    return RasterEnvironment(
-        gridding=Gridding(
-            cell_size=_cell_size(settings.cellSize, system),
-            extent=extent,
-            extent_crs=extent_crs,
-            snap=_snap(settings.snapRaster),
-            crs=target,
-        ),
+    return RasterChoice(
+        cell_size=_cell_size(settings.cellSize, target, own),
+        extent=extent,
+        extent_crs=extent_crs,
+        snap=Path(_named("snapRaster", settings.snapRaster))
+        if given(settings.snapRaster)
+        else None,
+        crs=target,
         mask=_named("mask", settings.mask) if given(settings.mask) else None,
     )
 
 
-def _cell_size(value: object, system: CRS | None) -> tuple[float, float] | None:
+def _cell_size(
+    value: object, target: str | None, own: Callable[[], CRS | None]
+) -> tuple[float, float] | None:
     """(x, y) in units of the output's system; None: the raster's own."""
     if not given(value) or str(value).strip().upper() in _WHOLE_EXTENT:
         return None
@@ -258,16 +251,24 @@ def _cell_size(value: object, system: CRS | None) -> tuple[float, float] | None:
         numbers = []
     if len(numbers) in (1, 2):
         return numbers[0], numbers[-1]
+    from attachtrans.geo.frame import read_crs
     from attachtrans.geo.gridding import Gridding, target_grid
     from attachtrans.stores.raster import open_raster
     from attachtrans.stores.raster.gridded import placed
 
     with open_raster(_named("cellSize", value)) as image:
+        system = own() if target is None else read_crs(target)
+        if system is None:
+            raise ArgumentError(
+                f"env.cellSize={value!r}: the coordinate system of in_raster is not known, so the "
+                "cells of another raster cannot be taken; give a number, or set "
+                "env.outputCoordinateSystem"
+            )
         cells = target_grid(placed(image), Gridding(crs=system))
     return cells.affine.a, -cells.affine.e
 
 
-def _raster_extent(value: Any) -> tuple[Extent | None, CRS | None]:
+def _raster_extent(value: Any) -> tuple[Extent | None, str | None]:
     """The extent and its system, None for the output's."""
     if not given(value) or (isinstance(value, str) and value.strip().upper() in _WHOLE_EXTENT):
         return None, None
@@ -276,7 +277,8 @@ def _raster_extent(value: Any) -> tuple[Extent | None, CRS | None]:
     if isinstance(value, os.PathLike) or (isinstance(value, str) and not _is_numbers(value)):
         from attachtrans.stores.raster.extents import extent_of_file
 
-        return extent_of_file(_named("extent", value))
+        box, crs = extent_of_file(_named("extent", value))
+        return box, crs.to_wkt()
     box, rest = _box(value)
     said = rest or getattr(value, "spatialReference", None)
     return box, _raster_system(said) if given(said) else None
@@ -288,39 +290,37 @@ def _is_numbers(text: str) -> bool:
     return _number(first) is not None
 
 
-def _snap(value: object) -> Lattice | None:
-    if not given(value):
-        return None
-    from attachtrans.geo.gridding import Lattice
-    from attachtrans.stores.raster import open_raster
-    from attachtrans.stores.raster.gridded import placed
-
-    with open_raster(_named("snapRaster", value)) as image:
-        grid = placed(image)
-    return Lattice(transform=grid.affine, crs=grid.crs)
-
-
-def _raster_system(value: object) -> CRS:
+def _raster_system(value: object) -> str:
     """A coordinate system, also by the path of something that has one."""
-    from pyproj import CRS
-
     from attachtrans.stores.raster.extents import crs_of_file, file_and_layer
 
-    text = _LAYER.sub(r"\1:\2", str(value))
-    if _FILE.fullmatch(text) and file_and_layer(text)[0].is_file():
-        return crs_of_file(text)
+    text = _layer_behind_colon(str(value))
+    if _FILE.fullmatch(text) and file_and_layer(text)[0].exists():
+        return crs_of_file(text).to_wkt()
     written = getattr(value, "exportToString", None)
     if written is not None and not getattr(value, "factoryCode", None):
         value = written()
-    return CRS.from_user_input(_system(value))
+    return _system(value)
 
 
 def _named(name: str, value: object) -> str:
-    """The path in an environment: text, a path, or an object with `catalogPath`."""
-    text = getattr(value, "catalogPath", None) or getattr(value, "dataSource", None) or value
-    if not isinstance(text, str | os.PathLike):
+    """The path in an environment: text, a path, or an object that has one."""
+    text = path_in(value)
+    if text is None:
         raise ArgumentError(f"env.{name}={value!r}: give the path of a raster or a layer")
-    return _LAYER.sub(r"\1:\2", os.fspath(text).strip())
+    return _layer_behind_colon(text)
+
+
+def path_in(value: object) -> str | None:
+    """Text, a path, or arcpy's object with `catalogPath` or `dataSource`, as text; else None."""
+    for name in ("catalogPath", "dataSource"):
+        value = getattr(value, name, None) or value
+    return os.fspath(value).strip() if isinstance(value, str | os.PathLike) else None
+
+
+def _layer_behind_colon(text: str) -> str:
+    """A layer in a database as the stores name it."""
+    return _LAYER.sub(r"\1:\2", text)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pyproj import CRS
 from attachtrans.environments import Environment, device_of, raster_environment
 from attachtrans.errors import ArgumentError, CrsError, SourceError
 from attachtrans.geo.affine import PixelToMap
+from attachtrans.tool.rasters.choice import RasterChoice
 from tests.stores.raster.making import TRANSFORM, UTM, make_file
 
 BOX = (400_000.0, 5_199_950.0, 400_060.0, 5_200_000.0)
@@ -28,6 +29,7 @@ def folder(tmp_path_factory):
     shapes = geopandas.GeoDataFrame({"n": [1]}, geometry=[shapely.box(*BOX)], crs=UTM)
     shapes.to_file(place / "p.gpkg", layer="parks")
     shapes.to_crs(4326).to_file(place / "p.gpkg", layer="lakes")
+    shapes[["geometry"]].to_file(place / "d.gdb", layer="parks", driver="OpenFileGDB")
     shapes.to_file(place / "b.shp")
     return place
 
@@ -36,15 +38,14 @@ def read(crs=UTM, **values):
     settings = Environment()
     for name, value in values.items():
         setattr(settings, name, value)
-    return raster_environment(settings, crs)
+    return raster_environment(settings, lambda: crs)
 
 
 @pytest.mark.parametrize("value", [None, "", "#"])
 def test_nothing_is_set(value):
     names = ("cellSize", "extent", "mask", "snapRaster", "outputCoordinateSystem")
     found = read(**dict.fromkeys(names, value))
-    assert not found.gridding.changes
-    assert found.mask is None
+    assert found == RasterChoice()
 
 
 @pytest.mark.parametrize(
@@ -59,18 +60,20 @@ def test_nothing_is_set(value):
     ],
 )
 def test_cell_sizes(value, cell):
-    assert read(cellSize=value).gridding.cell_size == cell
+    assert read(cellSize=value).cell_size == cell
 
 
 def test_the_cells_of_a_raster(folder: Path):
-    assert read(cellSize=folder / "a.tif").gridding.cell_size == (0.5, 0.5)
-    across, down = read(CRS(4326), cellSize=str(folder / "a.tif")).gridding.cell_size
+    assert read(cellSize=folder / "a.tif").cell_size == (0.5, 0.5)
+    across, down = read(CRS(4326), cellSize=str(folder / "a.tif")).cell_size
     assert across == down
     assert 0.5 / 111_320 < across < 0.5 / 70_000
     with pytest.raises(SourceError, match="nothing"):
         read(cellSize="nothing.tif")
     with pytest.raises(ArgumentError, match="cell size"):
-        read(cellSize=-1)
+        read(cellSize=-1).gridding()
+    with pytest.raises(ArgumentError, match="outputCoordinateSystem"):
+        read(None, cellSize=folder / "a.tif")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_the_cells_of_a_raster(folder: Path):
     ],
 )
 def test_extents(value, extent, crs):
-    found = read(extent=value).gridding
+    found = read(extent=value).gridding()
     assert found.extent == extent
     assert (found.extent_crs is None) == (crs is None)
     assert (
@@ -104,9 +107,11 @@ def test_extents(value, extent, crs):
     )
 
 
-@pytest.mark.parametrize("name", ["a.tif", "b.shp", "p.gpkg:parks", "p.gpkg/main.parks"])
+@pytest.mark.parametrize(
+    "name", ["a.tif", "b.shp", "p.gpkg:parks", "p.gpkg/main.parks", "d.gdb/parks"]
+)
 def test_the_extent_of_a_file(folder: Path, name):
-    found = read(extent=f"{folder}/{name}").gridding
+    found = read(extent=f"{folder}/{name}").gridding()
     assert found.extent == BOX
     assert found.extent_crs == UTM
 
@@ -128,23 +133,23 @@ def test_a_layer_has_to_be_named(folder: Path):
 
 
 def test_a_snap_raster(folder: Path):
-    snap = read(snapRaster=folder / "a.tif").gridding.snap
+    snap = read(snapRaster=folder / "a.tif").gridding().snap
     assert (snap.transform, snap.crs) == (TRANSFORM, UTM)
     with pytest.raises(ArgumentError, match="turned"):
-        read(snapRaster=folder / "turned.tif")
+        read(snapRaster=folder / "turned.tif").gridding()
 
 
 @pytest.mark.parametrize("value", ["EPSG:3035", 3035, "3035", SimpleNamespace(factoryCode=3035)])
 def test_systems(value):
-    assert read(outputCoordinateSystem=value).gridding.crs == CRS(3035)
+    assert read(outputCoordinateSystem=value).gridding().crs == CRS(3035)
 
 
 def test_systems_of_files(folder: Path):
-    for name in ("a.tif", "b.shp", "b.prj", "p.gpkg/parks"):
-        crs = read(outputCoordinateSystem=f"{folder}/{name}").gridding.crs
+    for name in ("a.tif", "b.shp", "b.prj", "p.gpkg/parks", "d.gdb/parks"):
+        crs = read(outputCoordinateSystem=f"{folder}/{name}").gridding().crs
         assert crs.to_epsg(min_confidence=60) == 32633, name
     wkt = SimpleNamespace(factoryCode=0, exportToString=lambda: CRS(3035).to_wkt())
-    assert read(outputCoordinateSystem=wkt).gridding.crs == CRS(3035)
+    assert read(outputCoordinateSystem=wkt).gridding().crs == CRS(3035)
     with pytest.raises(ArgumentError, match="no such coordinate system"):
         read(outputCoordinateSystem="nonsense")
     (folder / "empty.prj").write_text("")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sqlite3
-from contextlib import closing
+import tempfile
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,10 @@ from attachtrans.errors import ArgumentError, OutputExistsError, SourceError
 from attachtrans.report import Report
 from attachtrans.tool import translate
 from attachtrans.tool.place.options import Placing
+from attachtrans.tool.rasters.choice import RasterChoice
 from tests.models.nets import bicubic_x2
+from tests.stores.mosaics.making import footprints
+from tests.tool.rasters.making import scene, write
 from tests.tool.survey import survey
 
 translate_pixels = ia.TranslatePixelsUsingDeepLearning
@@ -34,19 +38,35 @@ def clean_env(monkeypatch):
 def call(monkeypatch):
     """Calls the tool with `in_raster`, "m.emd" and more; gives what it asked the engine for."""
 
-    def fake(source, model, output=None, **options):
-        asked.update(source=str(source), model=model, output=output, **options)
-        return Report(
-            outcomes=(), source=source, output=str(output), model="", fingerprint="", arguments={}
-        )
+    class Planned:
+        """A translation that is never run."""
+
+        notes = ()
+
+        def __init__(self, source, model, output=None, **options):
+            asked.update(source=str(source), model=model, output=output, **options)
+            self.output = str(output)
+
+        def __iter__(self):
+            return iter(())
+
+        def report(self, outcomes):
+            return Report(
+                outcomes=tuple(outcomes),
+                source=asked["source"],
+                output=self.output,
+                model="",
+                fingerprint="",
+                arguments={},
+            )
 
     def run(in_raster="in.gpkg", *args, **kwargs):
         asked.clear()
-        translate_pixels(in_raster, "m.emd", *args, **kwargs)
-        return SimpleNamespace(**asked)
+        result = translate_pixels(in_raster, "m.emd", *args, **kwargs)
+        return SimpleNamespace(**asked, result=result)
 
     asked: dict = {}
-    monkeypatch.setattr(translate, "translate_pixels", fake)
+    monkeypatch.setattr(translate, "plan_translation", Planned)
     return run
 
 
@@ -72,6 +92,10 @@ def test_names_order_and_defaults_are_those_of_the_page():
         ("a/in.gpkg/main.trees", "a/in.gpkg", "trees"),
         ("C:\\data\\in.gpkg\\MAIN.trees", "C:\\data\\in.gpkg", "trees"),
         ("in.gpkg:we:ird/name", "in.gpkg", "we:ird/name"),
+        ("d/in.gdb/trees", "d/in.gdb", "trees"),
+        ("in.gdb\\set\\trees", "in.gdb", "trees"),
+        ("in.geodatabase/main.trees", "in.geodatabase", "trees"),
+        ("trees.shp", "trees.shp", None),
         (Path("in.gpkg"), "in.gpkg", None),
     ],
 )
@@ -82,7 +106,13 @@ def test_feature_classes(call, text, path, layer):
 
 @pytest.mark.parametrize(
     ("text", "output"),
-    [("o.gpkg", "o.gpkg"), ("o.gpkg/main.t", "o.gpkg:t"), (Path("o.gpkg:t"), "o.gpkg:t")],
+    [
+        ("o.gpkg", "o.gpkg"),
+        ("o.gpkg/main.t", "o.gpkg:t"),
+        (Path("o.gpkg:t"), "o.gpkg:t"),
+        ("o.gdb/t", "o.gdb:t"),
+        ("o.gdb", "o.gdb"),
+    ],
 )
 def test_output_feature_classes(call, text, output):
     assert call(out_featureclass=text).output == output
@@ -140,20 +170,146 @@ def test_overwrite(call, value):
 @pytest.mark.parametrize(
     ("in_raster", "words"),
     [
-        ("a.tif", "a raster"),
-        ("https://x.org/arcgis/rest/services/a/ImageServer", "image services"),
-        ("data.gdb/trees", "a file geodatabase"),
-        ("data.geodatabase", "a mobile geodatabase"),
-        ("trees.shp", "a shapefile"),
-        ("trees_layer", "names of layers"),
-        (".", "a folder"),
+        ("trees_layer", "of layers in a map are known to ArcGIS Pro only"),
+        ("prod.sde/db.trees", "enterprise geodatabase"),
+        ("C:\\c\\prod.sde\\db.trees", "enterprise geodatabase"),
+        ("https://h/rest/services/a/FeatureServer/0", "not the address of an image service"),
+        ("https://h/scene.tif", "not the address of an image service"),
         (object(), "in_raster is"),
+        ("", "in_raster is"),
     ],
 )
-def test_other_inputs_are_refused_by_name(call, in_raster, words):
-    with pytest.raises(ArgumentError, match=words) as caught:
-        call(in_raster, **OUT)
-    assert "GeoPackage" in str(caught.value)
+def test_inputs_that_are_none(call, in_raster, words):
+    with pytest.raises(ArgumentError, match=words):
+        call(in_raster)
+
+
+def test_a_missing_raster(call):
+    with pytest.raises(SourceError, match=r"a\.tif: there is no such file"):
+        call("a.tif")
+
+
+@pytest.mark.parametrize("name", ["catalogPath", "dataSource"])
+def test_objects_of_arcpy_are_paths(call, name):
+    layer = SimpleNamespace(**{name: "in.gpkg/main.trees"})
+    asked = call(layer, **OVERWRITE)
+    assert (asked.source, asked.layer) == ("in.gpkg", "trees")
+
+
+MAP = "https://h/rest/services/a/MapServer"
+IMAGES = "https://h/rest/services/a/ImageServer"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Rasters, and folders of them, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "both/a.tif", "rasters/a.tif"):
+        Path(name).parent.mkdir(exist_ok=True)
+        write(Path(name), scene(3, 8, 8))
+    for name in ("a.png", "both/b.png", "photos/b.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        write(Path(name), scene(3, 8, 8), driver="PNG", crs=None, transform=None)
+    footprints(tmp_path / "m.shp", ["a.tif"])
+    return tmp_path
+
+
+SEPARATE = {"processing_mode": "process_items_separately"}
+INTO = {"out_translated_folder": "results"}
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("in_raster", "options", "output", "mode"),
+    [
+        ("a.tif", {}, "TEMPORARY/a.tif", None),
+        ("a.tif", SEPARATE, "TEMPORARY/a.tif", None),
+        ("a.png", INTO, "results/a.tif", None),
+        ("m.shp", {}, "TEMPORARY", None),
+        ("m.shp", INTO, "results", None),
+        ("m.shp", SEPARATE | INTO, "results", "separate"),
+        ("m.shp", SEPARATE, "m_translated", "separate"),
+        ("rasters", INTO, "results", None),
+        ("rasters", {}, "rasters_translated", None),
+        ("photos", SEPARATE | INTO, "results", None),
+        (MAP, {}, "TEMPORARY", None),
+        (f"{MAP}/3", INTO, "results", None),
+        (IMAGES, SEPARATE, "service_translated", "separate"),
+        ("https://h/{z}/{x}/{y}.png", INTO, "results", None),
+    ],
+)
+def test_where_results_of_rasters_go(call, in_raster, options, output, mode):
+    several = "translated" in output
+    with pytest.warns(UserWarning, match=output) if several else nullcontext():
+        asked = call(in_raster, **options)
+    found = Path(asked.output)
+    if output.startswith("TEMPORARY"):
+        assert Path(tempfile.gettempdir()) in found.parents
+        assert found.name == "a.tif" or output == "TEMPORARY"
+    else:
+        assert found == (Path.cwd() / output if several else Path(output))
+    assert asked.rasters == RasterChoice(mode=mode)
+    folder = several or mode or in_raster in ("rasters", "photos")
+    assert isinstance(asked.result, ia.FolderResult if folder else ia.RasterResult)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("in_raster", "options", "words"),
+    [
+        ("a.tif", OUT, "out_featureclass is for feature classes"),
+        ("m.shp", OUT, "m.shp is a mosaic of rasters"),
+        ("rasters", OUT | INTO, "rasters is a folder"),
+        ("a.tif", OVERWRITE, "OVERWRITE replaces photos of a feature class"),
+        ("photos", OVERWRITE, "OVERWRITE replaces photos of a feature class"),
+        (IMAGES, OVERWRITE, "a service"),
+        ("a.tif", {"out_translated_folder": "results.v2"}, "make it first"),
+    ],
+)
+def test_combinations_that_rasters_forbid(call, in_raster, options, words):
+    with pytest.raises(ArgumentError, match=words):
+        call(in_raster, **options)
+
+
+def test_environments_of_rasters(call, files):
+    ia.env.cellSize, ia.env.extent, ia.env.mask = "0.5", "1 2 3 4", files / "a.tif"
+    ia.env.snapRaster, ia.env.outputCoordinateSystem = "a.tif", 3857
+    for source in ("a.tif", "m.shp", IMAGES, "rasters"):
+        asked = call(source, out_translated_folder="results")
+        assert asked.rasters == RasterChoice(
+            cell_size=(0.5, 0.5),
+            extent=(1, 2, 3, 4),
+            mask=str(files / "a.tif"),
+            snap=Path("a.tif"),
+            crs="EPSG:3857",
+        )
+        assert asked.bbox is None
+    with pytest.raises(ArgumentError, match="both holds rasters and photos"):
+        call("both", **INTO)
+
+
+@pytest.mark.usefixtures("files")
+def test_environments_of_a_folder_of_photos(call):
+    ia.env.cellSize, ia.env.outputCoordinateSystem = 2, 3857
+    asked = call("photos", **INTO)
+    assert (asked.rasters, asked.placing) == (None, Placing(crs="EPSG:3857", resolution=2.0))
+    ia.env.extent = "1 2 3 4"
+    with pytest.raises(ArgumentError, match="hang on no features"):
+        call("photos", **INTO)
+
+
+@pytest.mark.usefixtures("files")
+def test_the_cells_of_another_raster_in_the_system_of_the_input(call):
+    ia.env.cellSize = "rasters/a.tif"
+    assert call("a.tif").rasters.cell_size == (0.5, 0.5)
+    with pytest.raises(ArgumentError, match=r"set env\.outputCoordinateSystem"):
+        call(MAP)
+
+
+@pytest.mark.parametrize("processor", ["GPU", ""])
+def test_several_gpus(call, processor):
+    ia.env.processorType, ia.env.gpuId = processor, "0;1"
+    assert call(**OUT).device == "cuda:0,1"
 
 
 @pytest.mark.parametrize(
@@ -289,11 +445,18 @@ def test_cores(monkeypatch, value, count):
 
     seen = []
 
-    def fake(*_args, **_options):
-        seen.append(torch.get_num_threads())
-        raise ArgumentError("enough")
+    class Planned:
+        output = "out.gpkg"
 
-    monkeypatch.setattr(translate, "translate_pixels", fake)
+        def __init__(self, *_args, **_options): ...
+
+        def __iter__(self):
+            seen.append(torch.get_num_threads())
+            raise ArgumentError("enough")
+
+        def report(self, outcomes): ...
+
+    monkeypatch.setattr(translate, "plan_translation", Planned)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     before = torch.get_num_threads()
     ia.env.processorType, ia.env.parallelProcessingFactor = "CPU", value
