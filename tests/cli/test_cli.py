@@ -1,4 +1,4 @@
-"""The command line as a person or a script meets it: in a process of its own."""
+"""The command line as a person or a script meets it: its exit codes and what it prints."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.inprocess import call
 from tests.models.nets import bicubic_x2
 from tests.safety.world import contents, judge
 
@@ -28,12 +29,6 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    process = start(*arguments)
-    out, err = process.communicate(timeout=100)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return bicubic_x2(tmp_path / "bicubic.emd")
@@ -41,19 +36,11 @@ def model(tmp_path: Path) -> Path:
 
 def test_a_whole_run_and_its_report(fixture_copy: Copy, model: Path, tmp_path: Path) -> None:
     gpkg, lines = fixture_copy("esri_objectid.gpkg"), tmp_path / "report.jsonl"
-    done = run(
-        "translate",
-        gpkg,
-        "-m",
-        model,
-        "--overwrite-attachments",
-        "--device",
-        "cpu",
-        "--report",
-        lines,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "8 translated" in done.stdout
+    command = ("translate", gpkg, "-m", model, "--overwrite-attachments", "--device", "cpu")
+    process = start(*command, "--report", lines)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert "8 translated" in out
     items = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
     translated = [item for item in items if item["status"] == "translated"]
     assert len(translated) == 8
@@ -63,7 +50,7 @@ def test_a_whole_run_and_its_report(fixture_copy: Copy, model: Path, tmp_path: P
 
 def test_some_failed_is_exit_1(fixture_copy: Copy, model: Path, tmp_path: Path) -> None:
     place = fixture_copy("odk")
-    done = run(
+    done = call(
         "translate",
         place / "submissions.gpkg",
         "-m",
@@ -73,9 +60,9 @@ def test_some_failed_is_exit_1(fixture_copy: Copy, model: Path, tmp_path: Path) 
         "--device",
         "cpu",
     )
-    assert done.returncode == 1
-    assert "failed: " in done.stderr
-    assert "--base" in done.stderr
+    assert done.code == 1
+    assert "failed: " in done.err
+    assert "--base" in done.err
 
 
 @pytest.mark.parametrize(
@@ -96,14 +83,16 @@ def test_what_is_wrong_is_said_without_a_traceback(
     arguments: list[str], code: int, said: str, fixture_copy: Copy
 ) -> None:
     gpkg = fixture_copy("esri_globalid.gpkg")
-    done = run(*[gpkg if argument == "FILE" else argument for argument in arguments])
-    assert done.returncode == code
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not done.stdout
+    done = call(*[gpkg if argument == "FILE" else argument for argument in arguments])
+    assert done.code == code
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert not done.out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_interrupting_is_exit_130_and_goes_on_later(
     number: signal.Signals, fixture_copy: Copy, model: Path
 ) -> None:
@@ -122,24 +111,24 @@ def test_interrupting_is_exit_130_and_goes_on_later(
     if process.returncode == 130:
         assert "Run the same command again" in err
         assert "Traceback" not in err
-    assert run(*command).returncode == 0
+    assert call(*command).code == 0
     assert list(judge(before, contents(gpkg)).values()).count("once") == 19
 
 
 def test_info_as_json(fixture_copy: Copy) -> None:
-    done = run("info", fixture_copy("related_media.gpkg"), "--json")
-    facts = json.loads(done.stdout)
+    done = call("info", fixture_copy("related_media.gpkg"), "--json")
+    facts = json.loads(done.out)
     assert facts["places"][0]["layout"] == "media"
-    assert done.returncode == 0
-    about = json.loads(run("info", "sr-x2", "--json").stdout)
+    assert done.code == 0
+    about = json.loads(call("info", "sr-x2", "--json").out)
     assert about["scale"] == 2
     assert about["fingerprint"]
 
 
 def test_info_takes_the_folder_of_a_model(model: Path) -> None:
-    done = run("info", model.parent)
-    assert done.returncode == 0, done.stderr
-    assert "scale        2\n" in done.stdout
+    done = call("info", model.parent)
+    assert done.code == 0, done.err
+    assert "scale        2\n" in done.out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -154,7 +143,7 @@ def test_a_full_disk_behind_stdout_is_said_in_a_line(fixture_copy: Copy) -> None
 
 def test_a_dry_run_says_what_would_be_done(fixture_copy: Copy, model: Path) -> None:
     gpkg = fixture_copy("esri_globalid.gpkg")
-    done = run("translate", gpkg, "-m", model, "--overwrite-attachments", "--dry-run")
-    assert "19 planned" in done.stdout
-    assert done.returncode == 0
+    done = call("translate", gpkg, "-m", model, "--overwrite-attachments", "--dry-run")
+    assert "19 planned" in done.out
+    assert done.code == 0
     assert not list(gpkg.parent.glob("*.attachtrans"))

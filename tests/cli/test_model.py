@@ -12,17 +12,8 @@ from click.testing import CliRunner
 
 from attachtrans.cli import cli
 from attachtrans.errors import ArgumentError, AttachtransError
+from tests.cli import inprocess
 from tests.models.nets import BicubicX2, cyclegan, write_torchscript
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "attachtrans.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
 
 
 def call(*arguments: object) -> str:
@@ -93,10 +84,12 @@ def weights(folder: Path) -> Path:
 
 
 def test_wrap_then_translate(fixture_copy, tmp_path):
-    done = run("model", "wrap", weights(tmp_path), "-o", tmp_path / "x2.emd", "--licence", "MIT")
-    assert done.returncode == 0, done.stderr
-    assert "0..1 -> 0..1" in done.stdout
-    assert f"wrote {tmp_path / 'x2.emd'}" in done.stdout
+    done = inprocess.call(
+        "model", "wrap", weights(tmp_path), "-o", tmp_path / "x2.emd", "--licence", "MIT"
+    )
+    assert done.code == 0, done.err
+    assert "0..1 -> 0..1" in done.out
+    assert f"wrote {tmp_path / 'x2.emd'}" in done.out
     gpkg = fixture_copy("esri_globalid.gpkg")
     model, out = tmp_path / "x2.emd", tmp_path / "o.gpkg"
     said = call("translate", gpkg, "-m", model, "-o", out, "--limit", 2, "--device", "cpu")
@@ -105,9 +98,9 @@ def test_wrap_then_translate(fixture_copy, tmp_path):
 
 def test_a_file_that_is_there_is_refused_with_the_flag_that_helps(tmp_path):
     (tmp_path / "x2.emd").write_text("mine", encoding="utf-8")
-    done = run("model", "wrap", weights(tmp_path), "-o", tmp_path / "x2.emd")
-    assert done.returncode == 3
-    assert "--overwrite" in done.stderr
+    done = inprocess.call("model", "wrap", weights(tmp_path), "-o", tmp_path / "x2.emd")
+    assert done.code == 3
+    assert "--overwrite" in done.err
 
 
 def test_wrap_as_json(tmp_path):
