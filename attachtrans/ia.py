@@ -123,7 +123,6 @@ def TranslatePixelsUsingDeepLearning(  # noqa: PLR0913, PLR0917 - the page's par
     pairs = pairs_of(arguments)
     source = input_of(in_raster, overwrite=overwrite)
 
-    from attachtrans.stores.rasterfolder import make_folder_for
     from attachtrans.tool.place.options import Placing
     from attachtrans.tool.rasters.kinds import SourceKind
     from attachtrans.tool.translate import plan_translation
@@ -155,8 +154,6 @@ def TranslatePixelsUsingDeepLearning(  # noqa: PLR0913, PLR0917 - the page's par
         placing=Placing(crs=crs, resolution=resolution),
         rasters=rasters,
     )
-    if rasters is not None and not target.several:
-        make_folder_for(Path(translation.output), Path(translation.output).parent)
     with cores(count, device):
         report = translation.report(list(translation))
     if not report.ok:

@@ -97,8 +97,6 @@ def input_of(value: object, *, overwrite: bool) -> Input:
         )
     path, layer = named_in(text)
     kind, origin = kind_behind(path, layer)
-    if kind is SourceKind.FEATURES and (raster := _raster_in(Path(origin), layer)) is not None:
-        path, layer, kind, origin = raster, None, SourceKind.NAMED, raster
     if kind is SourceKind.NAMED and "://" in origin:
         raise ArgumentError(
             f"in_raster {text}: not the address of an image service (.../ImageServer), a map "
@@ -121,25 +119,6 @@ def input_of(value: object, *, overwrite: bool) -> Input:
     return Input(path, layer, kind, origin)
 
 
-def _raster_in(path: Path, layer: str | None) -> str | None:
-    """GDAL's name of a raster dataset in a database; None where features are meant, or nothing."""
-    from attachtrans.stores.raster import open_raster
-    from attachtrans.stores.raster.extents import vector_layers
-
-    driver = {".gpkg": "GPKG", ".gdb": "OpenFileGDB"}.get(path.suffix.lower())
-    if driver is None or not path.exists():
-        return None
-    features = [name.casefold() for name in vector_layers(path)]
-    if features if layer is None else layer.casefold() in features:
-        return None
-    name = str(path) if layer is None else f'{driver}:"{path}":{layer}'
-    try:
-        open_raster(name).close()
-    except SourceError:
-        return None
-    return name
-
-
 def named_in(text: PathLike) -> Named:
     """The file and the layer in "a.gpkg", "a.gpkg/main.trees", "a.gdb/dataset/trees", "a.gpkg:t".
 
@@ -155,7 +134,10 @@ def named_in(text: PathLike) -> Named:
 
 
 def class_output(value: PathLike | None, folder: PathLike | None, *, overwrite: bool) -> str | None:
-    """The class to append to, as `plan_translation` takes it; None when overwriting."""
+    """The class to append to, as `plan_translation` takes it; None when overwriting.
+
+    Raises ArgumentError where it is missing, too much or no class that can be written.
+    """
     if given(folder):
         raise ArgumentError(
             "out_translated_folder is for rasters, mosaics and folders; for a feature class, name "
@@ -185,8 +167,15 @@ def class_output(value: PathLike | None, folder: PathLike | None, *, overwrite: 
 def raster_output(
     source: Input, out_class: PathLike | None, folder: PathLike | None, *, separate: bool
 ) -> Target:
-    """A folder for several results, a file or its folder for one: named, usual or temporary."""
-    from attachtrans.stores.rasterfolder import default_output
+    """A folder for several results, a file or its folder for one: named, usual or temporary.
+
+    The folder of one result is made.
+
+    Raises:
+        ArgumentError: a class or a folder that does not go with it.
+        SinkError: the folder cannot be made.
+    """
+    from attachtrans.stores.rasterfolder import default_output, make_folder_for
     from attachtrans.tool.rasters.kinds import SourceKind as Kind
 
     kind = source.kind
@@ -207,6 +196,8 @@ def raster_output(
         place = default_output(Path("service" if kind is Kind.SERVICE else source.origin))
     else:
         place = Path(tempfile.mkdtemp(dir=_scratch()))
+    if not several:
+        make_folder_for(place / "result", place)
     if kind is Kind.FILE:  # by this name a picture is a raster, too
         return Target(place / f"{Path(source.origin).stem}.tif")
     return Target(place, several)
