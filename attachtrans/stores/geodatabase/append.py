@@ -17,12 +17,13 @@ from pathlib import Path
 from attachtrans.errors import SchemaError, SinkError
 from attachtrans.stores.base import Objection, PhotoSink
 from attachtrans.stores.durable import sync_folder
-from attachtrans.stores.geodatabase.edition import recover
+from attachtrans.stores.geodatabase.edition import clear
 from attachtrans.stores.geodatabase.gdal import library
 from attachtrans.stores.geodatabase.kinds import refuse_writing
 from attachtrans.stores.geodatabase.mirror import make_mirror
 from attachtrans.stores.geodatabase.publish import SEED, check, is_output, publish
 from attachtrans.stores.geopackage import connect, quote, read_schema
+from attachtrans.stores.registry import has_table
 from attachtrans.types import Draft, Item
 
 
@@ -32,11 +33,11 @@ def open_staging(path: Path) -> Path:
     Raises SinkError, SourceError.
     """
     library()
-    recover(path)
+    clear(path)
     if path.exists():
         refuse_writing(path)
     staging = path.resolve().with_name(f".{path.name}.attachtrans-staged.gpkg")
-    if staging.exists():
+    if staging.exists() and _is_made(staging):
         try:
             publish(staging, path)
         except SinkError as error:
@@ -44,10 +45,18 @@ def open_staging(path: Path) -> Path:
                 f"{error} What an interrupted run left is in {staging}; delete that file to do "
                 "without it."
             ) from error
-        drop_staging(staging)
+    drop_staging(staging)
     if path.exists():
         _seed(path, staging)
     return staging
+
+
+def _is_made(staging: Path) -> bool:
+    """Whether a run came to make the file before it was killed; it holds nothing before."""
+    if not staging.stat().st_size:
+        return False
+    with closing(connect(staging)) as connection:
+        return has_table(connection, "gpkg_contents")
 
 
 def drop_staging(staging: Path) -> None:

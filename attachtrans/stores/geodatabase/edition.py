@@ -35,15 +35,21 @@ def recover(path: Path) -> None:
         old.rename(path.resolve())
 
 
+def clear(path: Path) -> None:
+    """Remove what a crash left of a copy, or of what a copy has replaced."""
+    recover(path)
+    for mark in (_NEW, _OLD):
+        shutil.rmtree(beside(path, mark), ignore_errors=True)
+
+
 @contextmanager
 def edition(path: Path) -> Iterator[Path]:
     """A copy to change; it takes the geodatabase's place when the block ends without an error.
 
     For a geodatabase that is not there yet, the path where to make it. Raises SinkError.
     """
-    recover(path)
+    clear(path)
     new = beside(path, _NEW)
-    shutil.rmtree(new, ignore_errors=True)
     try:
         if path.exists():
             refuse_writing(path)

@@ -19,7 +19,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from attachtrans.errors import SinkError, SourceError
-from attachtrans.stores.geodatabase.gdal import GdbFile, open_to_read
+from attachtrans.stores.geodatabase.gdal import GdbFile, open_to_read, quiet
 from attachtrans.stores.geodatabase.kinds import gdal_name
 from attachtrans.stores.geodatabase.relations import (
     RELATIONSHIP_TYPE,
@@ -119,7 +119,7 @@ class Binaries:
 
     def read(self, table: str, column: str, row: int) -> bytes | None:
         """A value, None for NULL. Raises SourceError when the row is gone."""
-        with self._lock, _explained(self._path):
+        with self._lock, _explained(self._path), quiet():
             name = gdal_name(self._path)
             inode = self._path.stat().st_ino
             if self._file is not None and self._inode != inode:  # another edition is in its place

@@ -313,7 +313,7 @@ class GdbFile:
 @contextmanager
 def opened(path: Path) -> Iterator[GdbFile]:
     """An existing geodatabase, open for writing. Raises SinkError."""
-    with _quiet() as gdal:
+    with quiet() as gdal:
         handle = gdal.GDALOpenEx(
             str(path).encode(), _UPDATE_VECTOR, _strings("OpenFileGDB"), None, None
         )
@@ -323,7 +323,7 @@ def opened(path: Path) -> Iterator[GdbFile]:
 
 def open_to_read(name: str) -> GdbFile:
     """A geodatabase, as GDAL calls it, to read from; close it after use. Raises SinkError."""
-    with _quiet() as gdal:
+    with quiet() as gdal:
         handle = gdal.GDALOpenEx(name.encode(), _VECTOR, _strings("OpenFileGDB"), None, None)
         return _file(gdal, Path(name), handle)
 
@@ -331,7 +331,7 @@ def open_to_read(name: str) -> GdbFile:
 @contextmanager
 def created(path: Path) -> Iterator[GdbFile]:
     """A new, empty geodatabase, open for writing. Raises SinkError."""
-    with _quiet() as gdal:
+    with quiet() as gdal:
         driver = gdal.GDALGetDriverByName(b"OpenFileGDB")
         handle = gdal.GDALCreate(driver, str(path).encode(), 0, 0, 0, 0, None)
         with closing(_file(gdal, path, handle)) as file:
@@ -346,7 +346,7 @@ def _file(gdal: ctypes.CDLL, path: Path, handle: int | None) -> GdbFile:
 
 
 @contextmanager
-def _quiet() -> Iterator[ctypes.CDLL]:
+def quiet() -> Iterator[ctypes.CDLL]:
     """GDAL with its messages kept for `CPLGetLastErrorMsg`, and GlobalIDs left as they are."""
     gdal = library()
     gdal.CPLPushErrorHandler(ctypes.cast(gdal.CPLQuietErrorHandler, c_void_p))

@@ -9,7 +9,7 @@ from pathlib import Path
 from attachtrans.errors import ChangedError, SinkError, SourceError
 from attachtrans.journal import digest_of
 from attachtrans.stores.durable import replace_file
-from attachtrans.stores.geodatabase.edition import edition, keep_copy
+from attachtrans.stores.geodatabase.edition import clear, edition, keep_copy
 from attachtrans.stores.geodatabase.filegdb import (
     Binaries,
     read_columns,
@@ -29,6 +29,7 @@ class GdbWriter:
 
     def __init__(self, path: Path) -> None:
         """Look whether it can be written, put in what an interrupted run left. Raises SinkError."""
+        clear(path)
         refuse_writing(path)
         library()
         self._path = path

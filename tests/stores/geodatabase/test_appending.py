@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,18 @@ def test_an_interrupted_run_is_put_in_by_the_next(gdb: Path) -> None:
     assert append(gdb, output, "done", layer="assets") == {"already": 2, "done": 2, "kept": 1}
     assert len(rows(output)["done__ATTACH"]) == 5
     assert not leftovers(output.parent)
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_run_that_was_killed_at_once_left_nothing(is_begun: bool, gdb: Path) -> None:
+    output = gdb.with_name("out.gdb")
+    staging = output.with_name(".out.gdb.attachtrans-staged.gpkg")
+    staging.touch()
+    if is_begun:
+        with closing(sqlite3.connect(staging)) as connection:
+            connection.execute("PRAGMA user_version = 1")
+    append(gdb, output, "done", layer="sections")
+    assert len(rows(output)["done"]) == 2
 
 
 def test_geopackages_go_into_geodatabases(fixtures_dir: Path, tmp_path: Path) -> None:

@@ -301,12 +301,17 @@ def test_elsewhere_a_crash_in_between_is_undone(gdb: Path, monkeypatch: pytest.M
     with edition(gdb) as copy, opened(copy) as file:
         file.update("assets__ATTACH", 1, {"DATA": RESULT})
     assert photos_in(gdb) == before | {"assets__ATTACH/1": RESULT}
-    shutil.rmtree(beside(gdb, "attachtrans-new"), ignore_errors=True)
     copied(gdb, beside(gdb, "attachtrans-old").name)
     shutil.rmtree(gdb)
     recover(gdb)
     assert photos_in(gdb) == before | {"assets__ATTACH/1": RESULT}
     assert not leftovers(gdb.parent)
+
+
+def test_what_a_crash_left_of_the_replaced_one_goes(gdb: Path) -> None:
+    copied(gdb, beside(gdb, "attachtrans-new").name)
+    with sink_on(gdb):
+        assert not beside(gdb, "attachtrans-new").exists()
 
 
 def test_a_full_disk_is_found_before_anything_changes(

@@ -88,7 +88,7 @@ def test_a_zipped_geodatabase_is_read_and_not_written(gdb: Path, tmp_path: Path)
         assert kind_of(archive) is Kind.ZIPPED
         photos = source(archive)
         assert len(photos) == 6
-        assert all("unzip" in (table.read_only or "") for table in photos.tables)
+        assert all("Unzip it first" in (table.read_only or "") for table in photos.tables)
         photos.close()
     empty = tmp_path / "photos.zip"
     with zipfile.ZipFile(empty, "w") as file:
