@@ -18,10 +18,14 @@ _QUIET_FOR_S = 2.0
 _LOG_EVERY_S = 10.0
 _TEXT_EVERY_S = 0.2
 _SHOWN_PROBLEMS = 20
+# Of tqdm; its own way tells of seconds per megapixel where these are more than one.
+_RASTER_BAR = (
+    "{l_bar}{bar}| {n_fmt}/{total_fmt} MP [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+)
 
 
 class Bar:
-    """A progress bar with photos/s, megapixels/s and the time that is left.
+    """A progress bar with photos/s, megapixels/s and the time that is left; of rasters megapixels.
 
     It appears only when a run takes longer than two seconds, and writes to stderr only.
     """
@@ -57,6 +61,7 @@ class Bar:
         with self._lock:
             if self._planned == 0:
                 self._bar.unit, self._bar.total, self._bar.n = "MP", 0, 0
+                self._bar.bar_format = _RASTER_BAR
             self._planned += pixels
             self._bar.total = round(self._planned / 1e6, 2)
 
@@ -110,9 +115,13 @@ class Bar:
 
 
 class Tally:
-    """Counts and problems of a run, kept small however many photos there are."""
+    """Counts and problems of a run, kept small however many items there are.
 
-    def __init__(self) -> None:
+    unit  what they are, many of them: photos, rasters
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
         self.counts: Counter[Status] = Counter()
         self.reasons: Counter[str] = Counter()
         self._started = time.monotonic()
@@ -135,12 +144,10 @@ class Tally:
         """The closing summary."""
         seconds = time.monotonic() - self._started
         words = [f"{count} {status}" for status, count in self.counts.items() if count]
-        lines = [f"{', '.join(words) or 'no attachments'} -> {output}"]
+        lines = [f"{', '.join(words) or f'no {self._unit}'} -> {output}"]
         if done := self.counts[Status.TRANSLATED]:
-            lines.append(
-                f"  {seconds:.1f} s, {done / seconds:.2f} photos/s, "
-                f"{self._megapixels / seconds:.2f} MP/s"
-            )
+            speed = f", {done / seconds:.2f} {self._unit}/s" if done > 1 else ""
+            lines.append(f"  {seconds:.1f} s{speed}, {self._megapixels / seconds:.2f} MP/s")
         for reason, count in self.reasons.most_common(_SHOWN_PROBLEMS):
             lines.append(f"  skipped {count}: {reason}")
         lines.extend(f"  note: {note}" for note in notes)

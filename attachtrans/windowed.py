@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from attachtrans.errors import ArgumentError
 from attachtrans.flow import StageTimes
 from attachtrans.roles import Translated
 from attachtrans.stores.raster.base import Raster
@@ -42,6 +43,9 @@ THREAD_NAME = "attachtrans-windowed"
 # Blocks in flight: one is read, one waits, one is written, and each device has two.
 _BLOCKS = 3
 _BLOCKS_PER_DEVICE = 2
+
+
+Objection = Callable[[NDArray[Any], NDArray[Any] | None], str | None]
 
 
 class WindowEngine(Protocol):
@@ -73,18 +77,29 @@ class Reading:
     bands   by number from 1, in the net's order
     alpha   the raster has an alpha band, which the result gets too
     reach   see `validity.filled`
+    objection  why these values cannot be translated, where they are data (None: everywhere);
+            None: they can
     """
 
     raster: Raster
     bands: tuple[int, ...]
     alpha: bool
     reach: int
+    objection: Objection | None = None
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[Any] | None]:
-        """Values, mask (alpha where there is one), and what of the values is data (None: all)."""
+        """Values, mask (alpha where there is one), and what of the values is data (None: all).
+
+        Raises:
+            ArgumentError: the values cannot be translated.
+            SourceError: the raster cannot be read there.
+        """
         values = self.raster.read(window, bands=self.bands)
         mask = self.raster.read_mask(window)
-        return values, mask, valid_values(values, nodata=self.raster.nodata, mask=mask)
+        valid = valid_values(values, nodata=self.raster.nodata, mask=mask)
+        if self.objection is not None and (reason := self.objection(values, valid)):
+            raise ArgumentError(f"{self.raster.name}: {reason}")
+        return values, mask, valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +186,7 @@ class WindowedRun:
             yield from self._write_in_order()
         finally:
             self._queues.stop.set()
-            self._queues.room.release(1 << 20)
+            self._queues.room.release()  # the reader may wait for room; it sees the stop then
             for thread in threads:
                 thread.join()
             for engine in self._engines:  # what is left of a raster that failed goes

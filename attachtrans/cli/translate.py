@@ -252,7 +252,7 @@ def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
         placing=placed,
         rasters=choice,
     )
-    tally = Tally()
+    tally = Tally(translation.unit)
     with ExitStack() as stack:
         bar = stack.enter_context(Bar(len(translation), enabled=not quiet))
         translation.progress = bar

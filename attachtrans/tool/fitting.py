@@ -40,7 +40,7 @@ class Fitting:
             dtype = output_dtype(photo.pixels.dtype, self.spec)
         except ArgumentError as error:
             return str(error)
-        if self.spec.in_range is not None and (reason := _beyond_full_scale(photo.pixels)):
+        if self.spec.in_range is not None and (reason := beyond_full_scale(photo.pixels)):
             return reason
         fitting = needs_format(photo, dtype, self.spec.out_bands, self.asked)
         if self.overwrite and fitting:
@@ -62,7 +62,7 @@ def _is_grey(pixels: NDArray[Any]) -> bool:
     return bool((pixels[1:] == pixels[:1]).all())
 
 
-def _beyond_full_scale(pixels: NDArray[Any]) -> str | None:
+def beyond_full_scale(pixels: NDArray[Any]) -> str | None:
     """Why floats such as heights or temperatures are no picture for a net that takes 0..1.
 
     The net would clip them all to white and lose them. What a sharpening net overshoots is let in.

@@ -43,6 +43,11 @@ class Together:
         return self._photos.times
 
     @property
+    def unit(self) -> str:
+        """What both look at, many of them."""
+        return "files"
+
+    @property
     def output(self) -> str:
         """What will be written, in words."""
         return self._rasters.output

@@ -77,6 +77,11 @@ class Translation:
         return len(self.job.photos)
 
     @property
+    def unit(self) -> str:
+        """What it looks at, many of them."""
+        return "photos"
+
+    @property
     def output(self) -> str:
         """What will be written, in words."""
         target = self.job.writing.output

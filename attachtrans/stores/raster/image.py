@@ -27,6 +27,7 @@ from attachtrans.types import Size, Window
 
 Masked = np.ma.MaskedArray[Any, Any]
 T = TypeVar("T")
+_MOST_NAMES = 20
 _LEAST_CACHE, _MOST_CACHE = 64_000_000, 512_000_000
 
 
@@ -159,6 +160,20 @@ class RasterImage:
 
         return any(MaskFlags.all_valid not in flags for flags in self._dataset.mask_flag_enums)
 
+    @property
+    def palette(self) -> NDArray[np.uint8] | None:
+        """(N, 4) red, green, blue and opacity of the numbers in the first band; None: it has none.
+
+        Raises:
+            SourceError: the file is damaged.
+        """
+        if self.colours[0] != "palette":
+            return None
+        colours = self._read(None, lambda data, _: data.colormap(1))
+        table = np.zeros((max(colours) + 1, 4), np.uint8)
+        table[list(colours)] = list(colours.values())
+        return table
+
     def band_tags(self, band: int) -> Mapping[str, str]:
         """What the header says of one band (from 1), its statistics among it."""
         with self._lock:
@@ -234,15 +249,23 @@ def open_raster(path: str | os.PathLike[str]) -> RasterImage:
     """Open anything that GDAL reads; close the result after use.
 
     Raises:
-        SourceError: it is not there, or GDAL knows no such format.
+        SourceError: it is not there, or GDAL knows no such format; it holds several rasters.
     """
     import rasterio
 
     try:
         with quiet():
-            return RasterImage(rasterio.open(path))
+            dataset = rasterio.open(path)
+            if dataset.count:
+                return RasterImage(dataset)
+            with dataset:
+                names = dataset.subdatasets
     except gdal_errors() as error:
         raise SourceError(f"{path}: cannot be opened as a raster: {error}") from error
+    if not names:
+        raise SourceError(f"{path}: there is no raster in it")
+    shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+    raise SourceError(f"{path} holds {len(names)} rasters; name one of them: {shown}")
 
 
 def gdal_window(window: Window, size: Size) -> Any:

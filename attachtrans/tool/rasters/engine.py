@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from attachtrans.errors import ArgumentError
@@ -22,6 +23,7 @@ from attachtrans.roles import MaskingEngine, PhotoEngine, Translated
 from attachtrans.stores.raster.validity import reach_for
 from attachtrans.tool.choices import ModelChoice
 from attachtrans.tool.engines import LoadedModel
+from attachtrans.tool.fitting import beyond_full_scale
 from attachtrans.tool.rasters.choice import RasterChoice
 from attachtrans.tool.rasters.prepare import Prepared, View, prepare
 from attachtrans.types import Size, Window
@@ -74,6 +76,14 @@ class RasterEngines:
         if prepared.plan is None:
             return [AtOnce(self._loaded.engines[0])]
         return self._engines if prepared.plan.exact else self._engines[:1]
+
+    def objection(self, values: NDArray[Any], valid: NDArray[Any] | None) -> str | None:
+        """See `windowed.Reading`: heights are no picture for a net that takes 0..1."""
+        if self._loaded.spec.in_range is None or values.dtype.kind != "f":
+            return None
+        if valid is not None:
+            values = values[np.broadcast_to(valid, values.shape)]
+        return beyond_full_scale(values)
 
     def reach(self, prepared: Prepared) -> int:
         """How far pixels without data are filled."""

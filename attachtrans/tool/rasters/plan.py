@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, SourceError
 from attachtrans.models.arguments import Pairs
 from attachtrans.stores.folder import FolderPhotos
 from attachtrans.stores.layers import LayerKind, read_layer
@@ -31,7 +31,7 @@ from attachtrans.tool.rasters.inputs import (
     of_folder,
     of_service,
 )
-from attachtrans.tool.rasters.kinds import SourceKind, kind_of
+from attachtrans.tool.rasters.kinds import SourceKind, kind_of, name_of_tiles
 from attachtrans.tool.rasters.run import RasterJob, RasterTranslation
 from attachtrans.tool.sources import Choice
 
@@ -141,13 +141,17 @@ def find_rasters(request: Request) -> Found:
     path = Path(source)
     search = _search(request, path)
     kind = kind_of(source, search.collection())
-    if kind is SourceKind.NAMED:
-        return Found(_planned(request, of_file(source, search), search))
+    if kind in {SourceKind.NAMED, SourceKind.TILES}:
+        tiles = kind is SourceKind.TILES
+        named = name_of_tiles(path, request.chosen.layer) if tiles else source
+        return Found(_planned(request, of_file(named, search), search))
     if kind is SourceKind.COLLECTION:
         return Found(_planned(request, of_collection(path, search), search))
     if kind is SourceKind.FOLDER:
         return _of_folder(request, search)
-    if kind is SourceKind.FILE and path.is_file() and _is_raster_file(path, request):
+    if kind is SourceKind.FILE and not path.exists():
+        raise SourceError(f"{source}: there is no such file or folder")
+    if kind is SourceKind.FILE and _is_raster_file(path, request):
         if choice.mode == "separate":
             raise ArgumentError(f"--processing-mode separate: {path} is one raster")
         return Found(_planned(request, of_file(source, search), search))
@@ -172,9 +176,12 @@ def _of_folder(request: Request, search: Search) -> Found:
     """A folder: its rasters for themselves, and its photos; into a folder only."""
     output = request.output
     if output is not None and Path(output).suffix and not Path(output).is_dir():
+        if _names_raster(output):
+            raise ArgumentError(
+                f"--output {output}: each file of {request.source} gets a result of its own, so "
+                "name a folder; or make one raster of its rasters with --mosaic"
+            )
         return Found(None)  # a feature class of photos
-    if output is None and request.choice == RasterChoice():
-        return Found(None)  # photos, in place
     folder = Path(request.source)
     files = sort_folder(
         folder,
@@ -225,6 +232,8 @@ def _checked(request: Request, inputs: RasterInputs, search: Search) -> RasterTr
             f"--output {output}: each raster gets a result of its own, so name a folder"
         )
     _require_other_file(request.source, inputs, output)
+    if not inputs.separate and not output.parent.is_dir():
+        raise ArgumentError(f"--output {output}: there is no folder {output.parent}; make it first")
     driver = choice.driver or ("GTiff" if inputs.separate else driver_for(output))
     options = RasterOptions(
         driver=canonical(driver),

@@ -20,6 +20,7 @@ from attachtrans.stores.raster.carrying import carried_back
 from attachtrans.stores.raster.chosen_bands import choose_bands
 from attachtrans.stores.raster.gridded import gridded
 from attachtrans.stores.raster.masking import masked, open_mask
+from attachtrans.stores.raster.palette import expanded
 from attachtrans.stores.raster.validity import Missing, missing_in
 from attachtrans.tool.choices import ModelChoice, Space
 from attachtrans.tool.rasters.choice import RasterChoice
@@ -66,6 +67,7 @@ def look_at(
     *,
     gridding: Gridding,
     georef: Georef | None,
+    numbers: bool = False,
 ) -> View:
     """Bring an open raster to the grid that it is translated on.
 
@@ -76,10 +78,16 @@ def look_at(
         enlarge: pixels that a net sees for one, along a side.
         gridding: what is asked of the grid; nothing where it is on that grid already.
         georef: where its pixels lie, None: it does not say.
+        numbers: of a palette's colours are meant, and not these.
 
     Raises:
         ArgumentError, CrsError, GeorefError, SourceError: it cannot be brought there.
     """
+    image = raster if isinstance(raster, RasterImage) else None
+    says = image is None or image.has_mask
+    if image is not None and not numbers:
+        shown = expanded(image)
+        raster, says = shown, shown.has_mask
     own = isinstance(georef, Grid)
     wish = gridding if space == "map" else Gridding(resampling=gridding.resampling)
     grid = None
@@ -97,8 +105,6 @@ def look_at(
     if choice.mask is not None:
         seen = georef.resized(view.size) if grid is None and georef is not None else grid
         view = masked(view, open_mask(choice.mask), seen)
-    image = raster if isinstance(raster, RasterImage) else None
-    says = image is None or image.has_mask
     return View(
         raster=view,
         image=image,
@@ -169,11 +175,16 @@ def prepare(
         dtype=dtype,
         nodata=missing.nodata,
         masked=missing.masked,
-        tags={**raster.tags, MODEL_TAG: model.definition.name, JOB_TAG: job},
+        tags={**_own_tags(raster), MODEL_TAG: model.definition.name, JOB_TAG: job},
         **_place(view, size),
         **_described(raster, bands, net, alpha=view.alpha),
     )
     return Prepared(view=view, bands=bands, spec=spec, job=job, plan=plan)
+
+
+def _own_tags(raster: Raster) -> Mapping[str, str]:
+    """Without those that describe variables and axes of a netCDF file: "x#units"."""
+    return {name: text for name, text in raster.tags.items() if "#" not in name}
 
 
 def _place(view: View, size: Size) -> Mapping[str, Any]:

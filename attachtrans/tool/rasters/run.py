@@ -88,6 +88,11 @@ class RasterTranslation:
         return len(self.job.inputs)
 
     @property
+    def unit(self) -> str:
+        """What it looks at, many of them."""
+        return "rasters"
+
+    @property
     def output(self) -> str:
         """What will be written, in words."""
         return str(self.job.output)
@@ -178,6 +183,8 @@ class _Run:
 
     def _view(self, one: RasterInput, stack: ExitStack) -> View:
         """Open a raster, on the grid that it is translated on."""
+        from attachtrans.models.pix2pixhd import takes_labels
+
         job, asked = self._job, self._gridding
         raster = one.open()
         stack.callback(raster.close)
@@ -190,6 +197,7 @@ class _Run:
             1.0 if job.choice.cell_size is not None else job.model.enlarge,
             gridding=asked,
             georef=self._place(raster, stack),
+            numbers=takes_labels(job.model.definition),
         )
         stack.callback(view.raster.close)
         return view
@@ -258,6 +266,7 @@ class _Run:
                 bands=prepared.bands,
                 alpha=view.alpha,
                 reach=engines.reach(prepared),
+                objection=engines.objection,
             ),
             engines.windows(prepared),
             writer,
