@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# A slow or busy machine is no bug, so no deadline per example.
-settings.register_profile("attachtrans", deadline=None)
-settings.load_profile("attachtrans")
+# A slow or busy machine is no bug, so no deadline per example. Few examples keep the default run
+# short; `--hypothesis-profile thorough` tries as many as hypothesis itself would.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile("quick")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Modules and tests stay to the end, so the garbage collector need not walk them each time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -231,7 +231,7 @@ def test_python_callers_must_trust_too(fixtures_dir, tmp_path):
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("where", ["initialize", "pixels"])
+@pytest.mark.parametrize("where", ["initialize", pytest.param("pixels", marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_no_worker_behind(fixture_copy, tmp_path, where):
     gpkg = fixture_copy("esri_globalid.gpkg")
     before = contents(gpkg), everything_else(gpkg)
