@@ -81,21 +81,21 @@ def publish(staging: Path, path: Path) -> None:
     with closing(connect(staging)) as source:
         tables = [table for table in read_schema(source, staging).tables if is_output(table)]
         changed = {table.name: _changed_keys(source, table) for table in tables}
-        tables = [table for table in tables if changed[table.name]]
-        if not tables:
+        if not any(changed.values()):
             return
         there = {t.name for t in read_tables(path)} if path.exists() else set()
-        for table in tables:
+        # A class comes with its table of attachments, though a run may not have got to any.
+        new = [table for table in tables if table.name not in there]
+        for table in new:
             _check_names(table)
         with edition(path) as copy:
             if not copy.exists():
                 with created(copy):
                     pass
             with opened(copy) as file:
-                for table in tables:
-                    if table.name not in there:
-                        file.make_layer(_layer_spec(source, table))
-            _relate(copy, tables)
+                for table in new:
+                    file.make_layer(_layer_spec(source, table))
+            _relate(copy, new)
             written: dict[str, dict[int, int]] = {}
             with opened(copy) as file:
                 for table in tables:

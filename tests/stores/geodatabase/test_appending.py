@@ -44,7 +44,12 @@ def append(
     staging = open_staging(output)
     target = OutputClass(path=staging, layer=name)
     inner = FeatureClassSink(origin, photos, target, provenance(model))
-    return dict(drive(GeodatabaseSink(inner, staging, output), photos, stop_after=stop_after))
+    sink = GeodatabaseSink(inner, staging, output)
+    if stop_after == 0:
+        sink.close()
+        photos.close()
+        return {}
+    return dict(drive(sink, photos, stop_after=stop_after))
 
 
 @pytest.fixture
@@ -139,6 +144,18 @@ def test_an_interrupted_run_is_put_in_by_the_next(gdb: Path) -> None:
     assert append(gdb, output, "done", layer="assets") == {"already": 2, "done": 2, "kept": 1}
     assert len(rows(output)["done__ATTACH"]) == 5
     assert not leftovers(output.parent)
+
+
+def test_a_run_that_came_to_no_photo_left_a_whole_class(gdb: Path) -> None:
+    output = gdb.with_name("out.gdb")
+    append(gdb, output, "done", layer="assets", stop_after=0)
+    append(gdb, output, "more", layer="sections")
+    found = rows(output)
+    assert len(found["done"]) == 4
+    assert not found["done__ATTACH"]
+    assert [one["name"] for one in relationships(output)] == ["done__ATTACHREL", "more__ATTACHREL"]
+    assert append(gdb, output, "done", layer="assets") == {"done": 4, "kept": 1}
+    assert len(rows(output)["done__ATTACH"]) == 5
 
 
 @pytest.mark.parametrize("is_begun", [False, True])
