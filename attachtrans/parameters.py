@@ -27,6 +27,7 @@ _DATABASE = re.compile(
     r"(?P<path>.*?\.(?:gpkg|geodatabase|gdb(?:\.zip)?))(?:[/\\:](?P<layer>.+))?",
     re.IGNORECASE | re.DOTALL,
 )
+_IN_DATASET = re.compile(r"\.gdb[/\\][^/\\]+[/\\][^/\\]", re.IGNORECASE)
 _SCHEMA = re.compile(r"main\.", re.IGNORECASE)
 
 
@@ -97,6 +98,8 @@ def input_of(value: object, *, overwrite: bool) -> Input:
         )
     path, layer = named_in(text)
     kind, origin = kind_behind(path, layer)
+    if kind is SourceKind.FEATURES and layer is not None:
+        _require_class(Path(origin), layer)
     if kind is SourceKind.NAMED and "://" in origin:
         raise ArgumentError(
             f"in_raster {text}: not the address of an image service (.../ImageServer), a map "
@@ -117,6 +120,24 @@ def input_of(value: object, *, overwrite: bool) -> Input:
             )
         kind = SourceKind.FEATURES  # its column of paths names photos then, no rasters
     return Input(path, layer, kind, origin)
+
+
+def _require_class(path: Path, layer: str) -> None:
+    """Raise ArgumentError where a file geodatabase has no such table: a raster, maybe."""
+    import fiona
+    from fiona.errors import FionaError
+
+    if path.suffix.lower() != ".gdb" or not path.is_dir():
+        return
+    try:
+        names = fiona.listlayers(path)
+    except (FionaError, OSError, ValueError):
+        return  # who reads its feature classes says what is wrong
+    if layer.casefold() not in map(str.casefold, names):
+        raise ArgumentError(
+            f"in_raster {path}: there is no feature class {layer}; there are {', '.join(names)}. "
+            "Rasters in a file geodatabase are read by Esri's software only: export them as GeoTIFF"
+        )
 
 
 def named_in(text: PathLike) -> Named:
@@ -156,6 +177,11 @@ def class_output(value: PathLike | None, folder: PathLike | None, *, overwrite: 
             "it, or overwrite_attachments='OVERWRITE' to replace the photos"
         )
     path, layer = named_in(value)
+    if _IN_DATASET.search(os.fspath(value)):
+        raise ArgumentError(
+            f"out_featureclass {os.fspath(value)}: classes are not written into feature datasets; "
+            f"name {path}/{layer}"
+        )
     if not path.lower().endswith((".gpkg", ".gdb", ".geodatabase")):
         raise ArgumentError(
             f"out_featureclass {os.fspath(value)}: only GeoPackages and file geodatabases can be "

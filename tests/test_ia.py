@@ -318,6 +318,7 @@ def test_several_gpus(call, processor):
         ({}, "out_featureclass is required"),
         ({"out_featureclass": "#"}, "out_featureclass is required"),
         ({"out_featureclass": "o.shp"}, "only GeoPackages"),
+        ({"out_featureclass": "o.gdb/set/t"}, "name o.gdb/t"),
         (OUT | OVERWRITE, "goes with NO_OVERWRITE"),
         (OUT | {"out_translated_folder": "x"}, "out_translated_folder"),
         (OUT | {"overwrite_attachments": "MAYBE"}, "OVERWRITE"),

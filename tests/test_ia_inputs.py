@@ -164,6 +164,14 @@ def test_a_mosaic_dataset_is_refused(translate: Any, tmp_path: Path) -> None:
         translate(tmp_path / "a.gdb" / "Orthos")
 
 
+def test_a_raster_of_a_file_geodatabase_is_refused(
+    translate: Any, fixture_copy: Callable[[str], Path]
+) -> None:
+    source = unzipped(fixture_copy("inspections.gdb.zip"))
+    with pytest.raises(ArgumentError, match=r"no feature class ortho.*export them as GeoTIFF"):
+        translate(source / "ortho")
+
+
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     monkeypatch.setenv("NO_PROXY", "*")
