@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -36,6 +36,7 @@ from attachtrans.stores.durable import put_in_place, temporary_for
 from attachtrans.stores.poses import PoseTable
 from attachtrans.stores.schema import SRC_ATT, SRC_FILE, SRC_LAYER
 from attachtrans.stores.vectors import GEOPACKAGE, Row, Value, VectorOutput
+from attachtrans.tool.place.abreast import Abreast, hands_for
 from attachtrans.tool.place.open import layer_crs, source_crs
 from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.placer import attributes, shown
@@ -88,12 +89,16 @@ class PlacedPhoto:
         return {"key": self.key, "status": str(self.status), "reason": self.reason, **known}
 
 
+_Made = tuple[PlacedPhoto, CameraView | None]
+
+
 @dataclass(slots=True, kw_only=True)
 class Footprints:
-    """One prepared run; iterate over it once, a `PlacedPhoto` per photo.
+    """One prepared run; iterate over it once, a `PlacedPhoto` per photo, in the source's order.
 
     photos   None: the poses of a table without photos
     crs      of the footprints
+    hands    threads that they are made in; results do not depend on their number
     written  whether the output has them: when the iteration is through
     """
 
@@ -104,6 +109,7 @@ class Footprints:
     crs: CRS
     preview: Path | None
     dry_run: bool
+    hands: int = 1
     written: bool = False
     notes: list[str] = field(default_factory=list)
     _table: PoseTable | None = None
@@ -122,8 +128,9 @@ class Footprints:
                 stack.callback(self.photos.close)
             viewer = Viewer(self.placing)
             stack.callback(viewer.close)
-            found = self._each(viewer, stack) if self._table is None else self._rows(viewer)
-            for one, view in found:
+            made = self._each(viewer, stack) if self._table is None else self._rows(viewer)
+            stack.callback(made.close)
+            for one, view in made:
                 if one.footprint is not None and view is not None:
                     rows.append(self._row(one, one.footprint))
                     if self.preview is not None and len(drawn) < _MOST_DRAWN:
@@ -136,41 +143,35 @@ class Footprints:
             if self.preview is not None:
                 self._draw(self.preview, drawn, len(rows))
 
-    def _rows(self, viewer: Viewer) -> Iterator[tuple[PlacedPhoto, CameraView | None]]:
-        """The rows of a table; those of one name are told apart by numbers."""
+    def _rows(self, viewer: Viewer) -> Generator[_Made, None, None]:
         if self._table is None:
             return
-        names: Counter[str] = Counter()
         lens = common_lens(replace(self.placing, poses=self.source))
-        for number, pose in enumerate(self._table.poses, start=1):
-            name = pose.name or f"row {number}"
-            names[name] += 1
-            key = name if names[name] == 1 else f"{name} ({names[name]})"
-            failed = PlacedPhoto(key=key, status=FootprintStatus.FAILED)
-            try:
-                merged = pose if lens is None else merge(lens, pose)
-            except GeorefError as error:
-                yield replace(failed, reason=str(error)), None
-                continue
-            inside = merged.lens
-            size = Size(1, 1) if inside is None else turned(inside.size, merged.orientation)
-            yield self._placed(failed, viewer, merged, size)
+        work = partial(self._row_of, viewer, lens)
+        yield from Abreast(self.hands).each(_named(self._table.poses), work)
         self.notes.extend(self._table.notes)
 
-    def _each(
-        self, viewer: Viewer, stack: ExitStack
-    ) -> Iterator[tuple[PlacedPhoto, CameraView | None]]:
+    def _row_of(self, viewer: Viewer, lens: Pose | None, named: tuple[str, Pose]) -> _Made:
+        key, pose = named
+        failed = PlacedPhoto(key=key, status=FootprintStatus.FAILED)
+        try:
+            merged = pose if lens is None else merge(lens, pose)
+        except GeorefError as error:
+            return replace(failed, reason=str(error)), None
+        inside = merged.lens
+        size = Size(1, 1) if inside is None else turned(inside.size, merged.orientation)
+        return self._placed(failed, viewer, merged, size)
+
+    def _each(self, viewer: Viewer, stack: ExitStack) -> Generator[_Made, None, None]:
         if self.photos is None:
             return
         poser = Poser(self.placing, self.photos)
         stack.callback(poser.close)
-        for item in self.photos:
-            yield self._photo(self.photos, item, poser, viewer)
+        work = partial(self._photo, self.photos, poser, viewer)
+        yield from Abreast(self.hands).each(self.photos, work)
         self.notes.extend(poser.notes)
 
-    def _photo(
-        self, photos: PhotoSource, item: Item, poser: Poser, viewer: Viewer
-    ) -> tuple[PlacedPhoto, CameraView | None]:
+    def _photo(self, photos: PhotoSource, poser: Poser, viewer: Viewer, item: Item) -> _Made:
         layer = item.features[0].layer if item.features else ""
         failed = PlacedPhoto(key=item.key, status=FootprintStatus.FAILED, layer=layer)
         try:
@@ -185,9 +186,7 @@ class Footprints:
             return replace(failed, reason=str(error)), None
         return self._placed(failed, viewer, pose, size)
 
-    def _placed(
-        self, failed: PlacedPhoto, viewer: Viewer, pose: Pose, size: Size
-    ) -> tuple[PlacedPhoto, CameraView | None]:
+    def _placed(self, failed: PlacedPhoto, viewer: Viewer, pose: Pose, size: Size) -> _Made:
         try:
             seen = viewer.view(pose, size)
             shape = shown(seen, self.placing).to_crs(self.crs)
@@ -249,6 +248,15 @@ class Footprints:
         self.notes.append(f"preview: {path}")
 
 
+def _named(poses: Iterable[Pose]) -> Iterator[tuple[str, Pose]]:
+    """The rows of a table with their keys: those of one name are told apart by numbers."""
+    names: Counter[str] = Counter()
+    for number, pose in enumerate(poses, start=1):
+        name = pose.name or f"row {number}"
+        names[name] += 1
+        yield (name if names[name] == 1 else f"{name} ({names[name]})"), pose
+
+
 def _without_ground(view: CameraView) -> CameraView:
     """A view with the camera alone: elevation models take megabytes each."""
     return CameraView(view.eye, FlatGround(0.0), view.world.crs)
@@ -283,7 +291,7 @@ def plan_footprints(
         out.check()
     if preview is not None:
         _check_preview(Path(preview))
-    return Footprints(
+    run = Footprints(
         source=path,
         output=out,
         photos=photos,
@@ -293,6 +301,8 @@ def plan_footprints(
         dry_run=dry_run,
         _table=table,
     )
+    run.hands = hands_for(len(run))
+    return run
 
 
 def _crs(placing: Placing, output: PathLike | None, photos: PhotoSource | None) -> CRS:

@@ -6,32 +6,39 @@ import os
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from attachtrans.errors import ArgumentError, GeorefError, ImageError, SourceError
-from attachtrans.image import Limits, decode, probe
+from attachtrans.geo.ground import DemGround
+from attachtrans.geo.pose import Pose
+from attachtrans.image import Limits, Probe, decode, probe
 from attachtrans.image.arrays import stored, turned
 from attachtrans.stores.base import PhotoSource
 from attachtrans.stores.durable import held
+from attachtrans.tool.place.abreast import Abreast, hands_for
 from attachtrans.tool.place.options import Placing, user_crs
 from attachtrans.tool.place.poser import Poser
 from attachtrans.tool.place.products import Products, product_names
-from attachtrans.tool.place.viewer import Viewer
+from attachtrans.tool.place.viewer import Seen, Viewer
 from attachtrans.tool.sources import Choice, open_source
-from attachtrans.types import Item
+from attachtrans.types import Item, Size
 
 if TYPE_CHECKING:
     from attachtrans.geo.mosaic import Seam
-    from attachtrans.tool.place.mosaics import Mosaicker, Watch
+    from attachtrans.tool.place.mosaics import Kind, Mosaicker, Watch
 
 PathLike = str | os.PathLike[str]
 Pixels = NDArray[Any]
 Decoded = tuple[Pixels, Pixels | None]
 OrthoStatus = Literal["written", "planned", "failed", "skipped"]
+
+_COPIES = 3
+"""Of a photo and of the heights that it lies on, while its ortho is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +54,32 @@ class OrthoOutcome:
         return asdict(self)
 
 
+class _Tools(NamedTuple):
+    """What the photos of a run share; thread-safe."""
+
+    poser: Poser
+    viewer: Viewer
+    products: Products
+    abreast: Abreast
+
+
+class _Shown(NamedTuple):
+    """A photo that can be a part of a mosaic; `kind` is None where none will be written."""
+
+    item: Item
+    pose: Pose
+    seen: Seen
+    kind: Kind | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Orthos:
-    """One prepared run; iterate over it once, an `OrthoOutcome` per photo.
+    """One prepared run; iterate over it once, an `OrthoOutcome` per photo, in the source's order.
 
     mosaic  one raster for all, besides or instead of one per photo; written after the last photo
     seam    which photo shows a place that several show
     watch   is told how much of the mosaic is done
+    hands   threads that photos are rectified in; results do not depend on their number
     """
 
     photos: PhotoSource
@@ -62,6 +88,7 @@ class Orthos:
     seam: Seam
     limits: Limits
     dry_run: bool
+    hands: int = 1
     crs: CRS | None = None
     watch: Watch | None = None
     notes: list[str] = field(default_factory=list)
@@ -77,15 +104,19 @@ class Orthos:
             stack.callback(viewer.close)
             poser = Poser(self.placing, self.photos)
             stack.callback(poser.close)
+            abreast = Abreast(self.hands)
             names = product_names(item.key for item in self.photos)
-            products = Products(placing=self.placing, crs=self.crs, names=names)
+            products = Products(placing=self.placing, crs=self.crs, names=names, stop=abreast.stop)
             if not self.dry_run:
                 products.prepare(stack)
                 if self.mosaic is not None:
                     stack.enter_context(held(self.mosaic))
             mosaic = self._mosaicker()
-            for item in self.photos:
-                yield self._one(item, poser, viewer, products, mosaic)
+            work = partial(self._one, _Tools(poser, viewer, products, abreast))
+            results = abreast.each(self.photos, work)
+            stack.callback(results.close)
+            for outcome, shown in results:
+                yield outcome if mosaic is None else _added(mosaic, outcome, shown)
             if mosaic is not None and len(mosaic):
                 grid = mosaic.grid() if self.dry_run else mosaic.write(viewer, self.watch)
                 self.notes.append(
@@ -107,42 +138,67 @@ class Orthos:
             fetch=lambda item: self._decoded(self.photos.read(item)),
         )
 
-    def _one(
-        self,
-        item: Item,
-        poser: Poser,
-        viewer: Viewer,
-        products: Products,
-        mosaic: Mosaicker | None,
-    ) -> OrthoOutcome:
+    def _one(self, tools: _Tools, item: Item) -> tuple[OrthoOutcome, _Shown | None]:
+        """One photo, but for its place in a mosaic. Raises what stops every photo."""
         try:
             data = self.photos.read(item)
             header = probe(data)
             if header.skip or header.size is None:
                 reason = header.skip or f"is no image ({header.media.media_type})"
-                return OrthoOutcome(key=item.key, status="skipped", reason=reason)
+                return OrthoOutcome(key=item.key, status="skipped", reason=reason), None
             size = turned(header.size, header.orientation)
-            pose = poser.pose(item, data, size, header.orientation)
-            seen = viewer.view(pose, size)
-            decoded = None if self.dry_run else self._decoded(data)
-            if decoded is None:
-                products.grid(seen)
-            elif self.placing.has_products:
-                products.write(item.key, seen, *decoded)
-            if mosaic is not None:
-                mosaic.add(item, pose, seen, decoded)
+            pose = tools.poser.pose(item, data, size, header.orientation)
+            seen = tools.viewer.view(pose, size)
+            kind = None
+            if self.dry_run:
+                tools.products.grid(seen)
+            else:
+                with tools.abreast.room(_cost(header, seen)):
+                    kind = self._write(tools.products, item, data, seen)
         except ImageError as error:
-            return OrthoOutcome(key=item.key, status="skipped", reason=str(error))
+            return OrthoOutcome(key=item.key, status="skipped", reason=str(error)), None
         except (ArgumentError, GeorefError, SourceError) as error:
             # Options were looked at before: an argument that is wrong is a number of this photo.
-            return OrthoOutcome(key=item.key, status="failed", reason=str(error))
-        return OrthoOutcome(key=item.key, status="planned" if self.dry_run else "written")
+            return OrthoOutcome(key=item.key, status="failed", reason=str(error)), None
+        outcome = OrthoOutcome(key=item.key, status="planned" if self.dry_run else "written")
+        return outcome, None if self.mosaic is None else _Shown(item, pose, seen, kind)
+
+    def _write(self, products: Products, item: Item, data: bytes, seen: Seen) -> Kind | None:
+        """The photo's own files; what its pixels are like where a mosaic will have them."""
+        pixels, alpha = self._decoded(data)
+        if self.placing.has_products:
+            products.write(item.key, seen, pixels, alpha)
+        if self.mosaic is None:
+            return None
+        from attachtrans.tool.place.mosaics import Kind
+
+        return Kind.of(pixels, alpha)
 
     def _decoded(self, data: bytes) -> Decoded:
         """(bands, height, width) and transparency, in stored order."""
         photo = decode(data, self.limits)
         alpha = None if photo.alpha is None else stored(photo.alpha[None], photo.orientation)[0]
         return stored(photo.pixels, photo.orientation), alpha
+
+
+def _added(mosaic: Mosaicker, outcome: OrthoOutcome, shown: _Shown | None) -> OrthoOutcome:
+    """What becomes of a photo when a mosaic takes it in, which is in the source's order."""
+    if shown is None:
+        return outcome
+    try:
+        mosaic.add(*shown)
+    except (ArgumentError, GeorefError) as error:  # see `_one`
+        return replace(outcome, status="failed", reason=str(error))
+    return outcome
+
+
+def _cost(header: Probe, seen: Seen) -> int:
+    """Bytes that a photo holds at its peak: decoded, turned, packed; and its elevation model."""
+    size, surface = header.size or Size(0, 0), seen.view.surface
+    depth = header.dtype.itemsize if header.dtype else 1
+    pixels = size.width * size.height * max(header.bands or 3, 3) * depth
+    heights = surface.surface.heights.nbytes if isinstance(surface, DemGround) else 0
+    return _COPIES * (pixels + heights)
 
 
 def plan_orthos(  # noqa: PLR0913 - the command's face: every option by name
@@ -188,5 +244,6 @@ def plan_orthos(  # noqa: PLR0913 - the command's face: every option by name
         seam=seam,
         limits=Limits(max_pixels=max_pixels),
         dry_run=dry_run,
+        hands=hands_for(len(photos)),
         crs=crs,
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +45,21 @@ _MOST_EMPTY = 100
 _BESIDE_PX = 2.0
 
 
-class _Kind(NamedTuple):
-    """What the photos of a mosaic have in common."""
+class Kind(NamedTuple):
+    """What a decoded photo is like; all but `clear` the photos of a mosaic have in common.
+
+    bands  without transparency
+    clear  parts of it are transparent
+    """
 
     dtype: np.dtype[Any]
     bands: int
+    clear: bool
+
+    @classmethod
+    def of(cls, pixels: Pixels, alpha: Pixels | None) -> Self:
+        """Of (bands, height, width) and (height, width)."""
+        return cls(pixels.dtype, len(pixels), alpha is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +91,7 @@ class Mosaicker:
     placing: Placing
     crs: CRS | None
     fetch: Fetch
-    _kind: _Kind | None = None
+    _kind: Kind | None = None
     _clear: bool = False
     _parts: list[_Part] = field(default_factory=list)
     _photos: OrderedDict[str, Pixels] = field(default_factory=OrderedDict)
@@ -90,26 +100,22 @@ class Mosaicker:
     def __len__(self) -> int:
         return len(self._parts)
 
-    def add(
-        self, item: Item, pose: Pose, seen: Seen, decoded: tuple[Pixels, Pixels | None] | None
-    ) -> None:
-        """Take a photo in, of which `seen` was made; `decoded` is None where none will be written.
+    def add(self, item: Item, pose: Pose, seen: Seen, kind: Kind | None) -> None:
+        """Take a photo in, of which `seen` was made; `kind` is None where none will be written.
 
         Raises:
             GeorefError: it does not go with those before it, shows no ground, or far too much.
         """
         crs = seen.crs if self.crs is None else self.crs
         grid = photo_grid(seen, self.placing, crs, snap=False)
-        if decoded is not None:
-            pixels, alpha = decoded
-            kind = _Kind(pixels.dtype, len(pixels))
-            if self._kind is not None and kind != self._kind:
+        if kind is not None:
+            if self._kind is not None and kind[:2] != self._kind[:2]:
                 raise GeorefError(
                     f"it has {kind.bands} bands of {kind.dtype}, and the mosaic "
                     f"{self._kind.bands} of {self._kind.dtype}, as its first photo has; -o FOLDER "
                     "rectifies it by itself"
                 )
-            self._kind, self._clear = kind, self._clear or alpha is not None
+            self._kind, self._clear = self._kind or kind, self._clear or kind.clear
         self.crs = crs
         self._parts.append(
             _Part(item=item, pose=pose, size=seen.view.size, grid=grid, level_m=_level_m(seen.view))
@@ -143,7 +149,7 @@ class Mosaicker:
         """
         if self._kind is None:
             raise ArgumentError("a mosaic is made of decoded photos, and there is none")
-        grid, (dtype, bands) = self.grid(), self._kind
+        grid, (dtype, bands, _) = self.grid(), self._kind
         spec = RasterSpec(
             size=grid.size,
             bands=bands + 1,

@@ -106,7 +106,7 @@ class Poser:
             return ()
         name, names = self._placing.poses.name, [pose.name for pose in self._table.poses[:_SHOWN]]
         with self._lock:
-            asked, lacking = self._asked, self._unlisted[:_SHOWN]
+            asked, lacking = self._asked, sorted(self._unlisted)[:_SHOWN]
             missed = len(self._unlisted)
         if not missed:
             return self._table.notes
@@ -121,8 +121,8 @@ class Poser:
     def _warn(self, text: str) -> None:
         with self._lock:
             self._far_off += 1
-            if len(self._warnings) < _SHOWN:
-                self._warnings.append(text)
+            # Sorted, since photos may come in any order.
+            self._warnings = sorted((*self._warnings, text))[:_SHOWN]
 
     def pose(self, item: Item, data: bytes, size: Size, orientation: int) -> Pose:
         """What is known of a photo's pose, which may lack any part.

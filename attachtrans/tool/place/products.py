@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,13 @@ class Products:
     crs    of orthos; None: `Seen.crs`
     names  of products without their ending, by the photo's key, where the key alone would give two
            photos the same (`product_names`)
+    stop   set when the run ends: orthos that are not done are given up
     """
 
     placing: Placing
     crs: CRS | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    stop: Event = field(default_factory=Event)
 
     def prepare(self, stack: ExitStack) -> None:
         """Make the folders, and keep other runs out of them until the stack is left.
@@ -146,6 +149,8 @@ class Products:
         options = RasterOptions(cog=self.placing.cog, overviews=large)
         with RasterWriter(path, spec, options) as writer:
             for window in windows(grid.size):
+                if self.stop.is_set():
+                    raise SinkError(f"{path} was given up, as the run ended before it was done")
                 array, mask = rectifier.window(window, read)
                 own = full_value(dtype) if alpha is None else array[-1]
                 shown = np.where(mask, own, dtype.type(0))[None]

@@ -95,8 +95,8 @@ class Viewer:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed of the elevation model."""
-        return self._dem.notes if self._dem is not None else ()
+        """What was assumed of the elevation model, in an order that photos have no part in."""
+        return tuple(sorted(self._dem.notes)) if self._dem is not None else ()
 
     def view(self, pose: Pose, size: Size) -> Seen:
         """The view of a photo of a (stored) size.

@@ -9,7 +9,7 @@ import rasterio
 from attachtrans.errors import GeorefError, ImageError
 from attachtrans.geo.mosaic import Frame, Mosaic
 from attachtrans.tool.place import mosaics
-from attachtrans.tool.place.mosaics import Mosaicker
+from attachtrans.tool.place.mosaics import Kind, Mosaicker
 from attachtrans.tool.place.options import Placing
 from attachtrans.tool.place.viewer import Viewer
 from attachtrans.types import Item, Size, Window
@@ -65,7 +65,8 @@ class Run:
     def add(self, number, place, decoded=None):
         known = pose(place, pitch=10.0, heading=90.0 * number)
         seen = self.viewer.view(known, SIZE)
-        self.maker.add(item(number), known, seen, decoded or self.fetch(item(number)))
+        kind = Kind.of(*(decoded or self.fetch(item(number))))
+        self.maker.add(item(number), known, seen, kind)
 
     def fetch(self, photo):
         self.fetched.append(photo.key)
@@ -121,7 +122,8 @@ def test_only_photos_that_a_part_shows_are_decoded(dem, tmp_path, monkeypatch):
     monkeypatch.setattr(mosaics, "_HELD_BYTES", 1)
     run = Run(tmp_path / "a.tif", Placing(dem=dem, resolution=0.5), places=[])
     for number, one in enumerate(known):
-        run.maker.add(item(number), one, run.viewer.view(one, SIZE), run.fetch(item(number)))
+        kind = Kind.of(*run.fetch(item(number)))
+        run.maker.add(item(number), one, run.viewer.view(one, SIZE), kind)
     run.fetched.clear()
     told = []
     run.write(watch=lambda done, total: told.append((done, total)))
@@ -199,7 +201,7 @@ def test_a_mosaic_across_the_antimeridian(tmp_path):
             lens=LENS,
         )
         seen = run.viewer.view(known, SIZE)
-        run.maker.add(item(number), known, seen, run.fetch(item(number)))
+        run.maker.add(item(number), known, seen, Kind.of(*run.fetch(item(number))))
     grid, array = run.write()
     assert grid.size.width < 1000
     assert {40, 80} <= set(np.unique(array[0][array[-1] > 0]))
