@@ -12,7 +12,7 @@ with ResumableWriter(path, RasterSpec(...), RasterOptions(...), job=fingerprint)
 from attachtrans.stores.raster.base import Raster
 from attachtrans.stores.raster.drivers import check_writable, driver_for
 from attachtrans.stores.raster.image import RasterImage, bounded_cache, open_raster
-from attachtrans.stores.raster.resumable import ResumableWriter
+from attachtrans.stores.raster.resumable import ResumableWriter, tidy
 from attachtrans.stores.raster.spec import RASTER_COMPRESSION, RasterOptions, RasterSpec
 from attachtrans.stores.raster.writer import RasterWriter
 
@@ -28,4 +28,5 @@ __all__ = [
     "check_writable",
     "driver_for",
     "open_raster",
+    "tidy",
 ]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage
 
-from attachtrans.errors import ArgumentError, SinkError
+from attachtrans.errors import ArgumentError, BusyError, SinkError
 from attachtrans.stores.durable import sync_folder
 from attachtrans.stores.raster.checkpoint import Checkpoints, Progress, Tile
 from attachtrans.stores.raster.encoding import encoded_mask, encoded_pixels, pages_of
@@ -144,9 +144,8 @@ class ResumableWriter(RasterWriter):
         return self.kept or super()._left()
 
     def _begin(self) -> None:
-        hidden = self.path.with_name(f".{self.path.name}.attachtrans-part")
-        self._partial = hidden
-        self._checkpoints = Checkpoints(hidden.with_suffix(".attachtrans-job"), self.path)
+        self._partial, side = _sides(self.path)
+        self._checkpoints = Checkpoints(side, self.path)
         job, left = self._identity(), self._checkpoints.progress()
         if left is not None and left.job == job and self._is_there(left):
             header = left.header
@@ -235,6 +234,26 @@ class ResumableWriter(RasterWriter):
                 page.offsets[index], page.counts[index] = self._end, len(data)
                 self._fresh.append(Tile(number, index, self._end, len(data)))
                 self._end += len(data)
+
+
+def tidy(path: Path) -> None:
+    """Remove what lies beside a complete raster whose run was stopped before it could do so."""
+    partial, side = _sides(path)
+    if not side.exists():
+        return
+    try:
+        checkpoints = Checkpoints(side, path)
+    except (BusyError, SinkError):  # it is at it, or the folder is read-only
+        return
+    with contextlib.suppress(OSError):
+        discard(partial, path)
+        checkpoints.discard()
+
+
+def _sides(path: Path) -> tuple[Path, Path]:
+    """The unfinished file of a raster, and the side file of its checkpoints."""
+    partial = path.with_name(f".{path.name}.attachtrans-part")
+    return partial, partial.with_suffix(".attachtrans-job")
 
 
 class _Page:

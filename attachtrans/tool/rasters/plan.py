@@ -134,7 +134,7 @@ def find_rasters(request: Request) -> Found:
         ArgumentError: options that do not fit the source, or each other.
         SourceError: it cannot be read.
     """
-    source, choice = request.source, request.choice
+    source = request.source
     if request.address is not None:
         search = _search(request, Path("service"))
         return Found(_planned(request, of_service(request.address, search), search))
@@ -152,10 +152,23 @@ def find_rasters(request: Request) -> Found:
     if kind is SourceKind.FILE and not path.exists():
         raise SourceError(f"{source}: there is no such file or folder")
     if kind is SourceKind.FILE and _is_raster_file(path, request):
-        if choice.mode == "separate":
-            raise ArgumentError(f"--processing-mode separate: {path} is one raster")
+        _require_one_raster(request)
         return Found(_planned(request, of_file(source, search), search))
     return Found(None)
+
+
+def _require_one_raster(request: Request) -> None:
+    """Raise ArgumentError where options choose among rasters, of which there is one."""
+    chosen = request.chosen
+    given = {
+        "--processing-mode separate": request.choice.mode == "separate",
+        "--layer": chosen.layer is not None,
+        "--where": chosen.where is not None,
+        "--pattern": bool(chosen.patterns),
+    }
+    for flag, is_given in given.items():
+        if is_given:
+            raise ArgumentError(f"{flag}: {request.source} is one raster; leave it out")
 
 
 def _is_raster_file(path: Path, request: Request) -> bool:
@@ -196,17 +209,17 @@ def _of_folder(request: Request, search: Search) -> Found:
 
 def _search(request: Request, named: Path) -> Search:
     """Where results go, and which rasters are meant."""
-    driver = request.choice.driver
-    ending = ending_of(canonical(driver)) if driver is not None else ".tif"
+    driver, output = request.choice.driver, request.output
     separate = request.choice.mode == "separate" or (named.is_dir() and not request.choice.mosaic)
-    output = request.output
+    is_file = output is not None and Path(output).suffix and not Path(output).is_dir()
+    ending = ".tif" if driver is None or is_file else ending_of(canonical(driver))
     if output is None:
         if not separate:
             folder = default_output(named)
             output = folder.with_name(folder.name + ending)
         else:
             output = default_output(named)
-    elif not separate and (Path(output).is_dir() or not Path(output).suffix):
+    elif not separate and not is_file:
         output = Path(output) / f"{named.stem or 'raster'}{ending}"
     return Search(
         choice=request.choice,

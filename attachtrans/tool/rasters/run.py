@@ -30,6 +30,7 @@ from attachtrans.stores.raster import (
     ResumableWriter,
     bounded_cache,
     open_raster,
+    tidy,
 )
 from attachtrans.stores.raster.gridded import placed
 from attachtrans.stores.rasterfolder import make_folder_for
@@ -174,6 +175,9 @@ class _Run:
             prepared = engines.prepared(view, self._job.choice, self._job.model)
             sizes = (view.raster.size, prepared.spec.size)
             if self._is_done(one.target, prepared.job):
+                if not self._translation.dry_run:
+                    tidy(one.target)
+                    self._tidy_step(one.target)
                 return Status.ALREADY, sizes
             if self._translation.dry_run:
                 return Status.PLANNED, sizes
@@ -241,7 +245,7 @@ class _Run:
         if job.inputs.separate:
             job.output.mkdir(parents=True, exist_ok=True)
             make_folder_for(one.target, job.output)
-        carried = job.space == "pixel" and self._gridding.changes
+        carried = self._is_carried
         target = _step_before(one.target) if carried else one.target
         options = RasterOptions() if carried else job.options
         if not (carried and target.exists() and self._is_done(target, prepared.job)):
@@ -251,7 +255,18 @@ class _Run:
                 self._fill(writer, prepared, engines)
         if carried:
             warp(target, one.target, prepared, self._gridding, job.options)
-            target.unlink()
+            self._tidy_step(one.target)
+
+    @property
+    def _is_carried(self) -> bool:
+        """Whether results in pixel space are brought to the map."""
+        return self._job.space == "pixel" and self._gridding.changes
+
+    def _tidy_step(self, target: Path) -> None:
+        if self._is_carried:
+            step = _step_before(target)
+            tidy(step)
+            step.unlink(missing_ok=True)
 
     def _fill(self, writer: ResumableWriter, prepared: Prepared, engines: RasterEngines) -> None:
         """Write every block, with a checkpoint now and then and when it is interrupted."""
