@@ -96,13 +96,13 @@ def test_what_is_odd_changes_nothing(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if name != "SR3_UViT"])
-@pytest.mark.parametrize("version", [None, "1.8.1", "2.10", "nightly", 2.4, ["2"]])
-def test_versions_matter_to_one_type_only(tmp_path, name, version):
+def test_versions_matter_to_one_type_only(tmp_path, name):
     emd = WRITERS[name](tmp_path / "m.emd")
     raw = json.loads(emd.read_text(encoding="utf-8"))
     expected = pixels_of(load(ModelDefinition.read(emd)))
-    emd.write_text(json.dumps({**raw, "ArcGISLearnVersion": version}), encoding="utf-8")
-    assert torch.equal(pixels_of(load(ModelDefinition.read(emd))), expected)
+    for version in (None, "1.8.1", "2.10", "nightly", 2.4, ["2"]):
+        emd.write_text(json.dumps({**raw, "ArcGISLearnVersion": version}), encoding="utf-8")
+        assert torch.equal(pixels_of(load(ModelDefinition.read(emd))), expected), version
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -94,7 +94,7 @@ def kill_at_random_moments(
 
 @pytest.mark.parametrize("layout", ["attach", "folder"])
 def test_a_killed_run_is_completed_by_the_next(layout: str, tmp_path: Path) -> None:
-    kill_at_random_moments(tmp_path, layout, 3, 1, same_file=layout == "attach")
+    kill_at_random_moments(tmp_path, layout, 2, 1, same_file=layout == "attach")
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_many_killed_runs_are_completed_by_the_next(
         kill_at_random_moments(folder, layout, 5, seed, same_file=same_file)
 
 
-@pytest.mark.parametrize("layout", ["attach", "media"])
+@pytest.mark.parametrize("layout", ["attach", pytest.param("media", marks=pytest.mark.slow)])
 def test_two_runs_at_once_add_everything_once(layout: str, tmp_path: Path) -> None:
     source, output = field_work(tmp_path / "in.gpkg"), tmp_path / "out.gpkg"
     children = [start(source, output, layout, "trees") for _ in range(2)]

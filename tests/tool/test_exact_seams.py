@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,6 +16,7 @@ from PIL import Image
 from attachtrans.errors import ArgumentError
 from attachtrans.report import Report, Status
 from attachtrans.tool.translate import plan_translation, translate_pixels
+from tests.cli.inprocess import call
 from tests.models.arcgis_nets import super_resolution
 from tests.models.nets import cyclegan
 
@@ -114,11 +113,12 @@ def test_attention_is_refused_with_the_way_out(fixture_copy: Copy, tmp_path: Pat
 
 def test_from_the_command_line(fixture_copy: Copy, model: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
-    command = [sys.executable, "-m", "attachtrans.cli", "translate", "--model", model]
+    command = ["translate", "--model", model]
     command += [fixture_copy("esri_objectid.gpkg"), "--output", f"{tmp_path / 'out.gpkg'}:results"]
     command += ["--layer", "hydrants", "--limit", "1", "--device", "cpu", "-a", "tile_size=64"]
     command += ["--seams", "exact", "--report", report]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
-    assert done.stdout.count("exact seams: a photo of") == 1
+    done = call(*command)
+    assert done.code == 0, done.err
+    assert done.out.count("exact seams: a photo of") == 1
     (line,) = report.read_text().splitlines()
     assert json.loads(line)["seam_ratio"] is None

@@ -68,7 +68,7 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-@pytest.mark.parametrize("height", [104.0, 130.0, 400.0])
+@pytest.mark.parametrize("height", [104.0, pytest.param(130.0, marks=pytest.mark.slow), 400.0])
 def test_rays_meet_the_surface_where_a_patient_march_does(name, height):
     ground = DemGround(hills(), TRANSFORMS[name])
     origin = np.append(TRANSFORMS[name] @ (41.3, 28.7), height)
