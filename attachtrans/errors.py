@@ -8,6 +8,7 @@
     ├─ ModelError                     a model definition or its weights are wrong
     │  └─ UntrustedModelError         loading it would run code from the package
     ├─ InferenceError                 a net failed on one photo (NaN, wrong output size)
+    │  └─ NoMemoryError               memory ran out, with the smallest tiles that were tried
     ├─ GeorefError                    pixel and map coordinates cannot be related
     │  ├─ HorizonError
     │  └─ CrsError
@@ -53,6 +54,10 @@ class UntrustedModelError(ModelError):
 
 class InferenceError(AttachtransError):
     """A net failed on one photo."""
+
+
+class NoMemoryError(InferenceError):
+    """Memory ran out for one photo; for a part of a raster smaller tiles may still do."""
 
 
 class GeorefError(AttachtransError):

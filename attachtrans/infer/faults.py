@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from attachtrans.errors import AttachtransError, InferenceError
+from attachtrans.errors import AttachtransError, InferenceError, NoMemoryError
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -22,12 +22,13 @@ def failure(error: Exception) -> InferenceError:
     if isinstance(error, InferenceError):
         return error
     if out_of_memory(error):
-        message = f"out of memory, with small tiles too ({error}): try --device cpu"
+        result: InferenceError = NoMemoryError(
+            f"out of memory, with small tiles too ({error}): try --device cpu"
+        )
     elif isinstance(error, AttachtransError):
-        message = str(error)
+        result = InferenceError(str(error))
     else:
-        message = f"the net failed: {type(error).__name__}: {error}"
-    result = InferenceError(message)
+        result = InferenceError(f"the net failed: {type(error).__name__}: {error}")
     result.__cause__ = error
     return result
 

@@ -183,7 +183,7 @@ class _Rectified(DerivedRaster):
         self.size, self.transform, self.crs = grid.size, grid.affine, grid.crs
         self._lock = Lock()
         self._last: _Window | None = None
-        self._lattice = _lattice(georef, grid)
+        self._lattice = lattice_of(georef, grid)
         self._reduced = None
         if interpolation != "nearest" and isinstance(raster, Reducible):
             factor = _pixels_per_cell(self._lattice, grid.size)
@@ -252,7 +252,7 @@ def _eight_bits(alpha: Pixels) -> NDArray[np.uint8]:
     return np.full(alpha.shape, 255, dtype=np.uint8)
 
 
-def _lattice(georef: Georef, grid: Grid) -> NDArray[np.float64]:
+def lattice_of(georef: Georef, grid: Grid) -> NDArray[np.float64]:
     """(2, rows, cols) pixels of a raster that a lattice over a grid shows."""
     ends = np.linspace(0.0, 1.0, _LATTICE)
     places = np.stack(np.meshgrid(ends, ends)).reshape(2, -1) * np.array(grid.size)[:, None]

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from attachtrans.errors import ArgumentError
 from attachtrans.infer.activations import free_memory
 from attachtrans.infer.engine import Engine
-from attachtrans.infer.excerpts import Excerpt, excerpts
+from attachtrans.infer.excerpts import BLOCK_PX, Excerpt, excerpts
 from attachtrans.infer.tiling import output_size
 from attachtrans.models.translator import TranslatorSpec
 from attachtrans.roles import MaskingEngine, PhotoEngine, Translated
+from attachtrans.stores.raster import RasterOptions
 from attachtrans.stores.raster.validity import reach_for
 from attachtrans.tool.choices import ModelChoice
 from attachtrans.tool.engines import LoadedModel
@@ -66,6 +67,14 @@ class RasterEngines:
         if prepared.plan is not None:
             return excerpts(prepared.plan, self._loaded.spec, start=start)
         return iter([_everything(prepared)][start:])
+
+    def require_tiles(self, prepared: Prepared, options: RasterOptions) -> None:
+        """Raise ArgumentError where the file's tiles are such that blocks are not made of them."""
+        if prepared.plan is not None and BLOCK_PX % options.side:
+            raise ArgumentError(
+                f"--co BLOCKXSIZE={options.side}: rasters are written in blocks of {BLOCK_PX} "
+                f"pixels: give 64, 128, 256 or {BLOCK_PX}, or leave it out"
+            )
 
     def rows(self, prepared: Prepared) -> int:
         """How many rows of the raster are read for a row of blocks."""

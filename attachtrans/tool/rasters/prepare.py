@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,8 @@ class Prepared:
 
     bands   that the net gets, by number from 1
     spec    of the result
-    job     name of what its pixels depend on
+    job     name of what is made: of which raster, in which bands, by which model
+    course  name of that and of how it is made: an unfinished file is gone on with in the same way
     plan    how the net's engine cuts it; None: it takes the raster in one piece
     """
 
@@ -138,6 +139,7 @@ class Prepared:
     bands: tuple[int, ...]
     spec: RasterSpec
     job: str
+    course: str
     plan: Plan | None
 
 
@@ -168,7 +170,7 @@ def prepare(
     if not view.alpha:
         says = missing_in(dtype, nodata=raster.nodata, masked=False, source=raster.dtype)
         missing = says._replace(masked=says.masked or (says.nodata is None and view.holes))
-    job = _job(view, bands, model, plan)
+    job = digest([view.raster.fingerprint(), model.fingerprint, list(bands)])
     spec = RasterSpec(
         size=size,
         bands=net.out_bands + view.alpha,
@@ -179,7 +181,8 @@ def prepare(
         **_place(view, size),
         **_described(raster, bands, net, alpha=view.alpha),
     )
-    return Prepared(view=view, bands=bands, spec=spec, job=job, plan=plan)
+    course = digest([job, _cut(plan), __version__])
+    return Prepared(view=view, bands=bands, spec=spec, job=job, course=course, plan=plan)
 
 
 def _own_tags(raster: Raster) -> Mapping[str, str]:
@@ -215,10 +218,17 @@ def _described(
 _PLAIN = {"undefined", "gray"}
 
 
-def _job(view: View, bands: tuple[int, ...], model: ModelChoice, plan: Plan | None) -> str:
-    """The name of what the pixels depend on."""
-    tiles = None
-    if plan is not None and not plan.exact:
-        tiles = [len(plan), *plan.tile, plan.columns.overlap, plan.rows.overlap]
-    said = [view.raster.fingerprint(), model.fingerprint, list(bands), tiles, __version__]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+def _cut(plan: Plan | None) -> list[int]:
+    """What of a plan blocks depend on: how many there are, and tiles that fade into each other."""
+    from attachtrans.infer.excerpts import block_count
+
+    if plan is None:
+        return []
+    if plan.exact:
+        return [block_count(plan)]
+    return [len(plan), *plan.tile, plan.columns.overlap, plan.rows.overlap]
+
+
+def digest(facts: Sequence[object]) -> str:
+    """SHA-256 in hex of what JSON can say."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -16,6 +16,7 @@ from attachtrans.errors import (
     BusyError,
     InferenceError,
     ModelError,
+    NoMemoryError,
     OutputExistsError,
     SinkError,
 )
@@ -35,8 +36,8 @@ from attachtrans.stores.raster import (
 from attachtrans.stores.raster.gridded import placed
 from attachtrans.stores.rasterfolder import make_folder_for
 from attachtrans.tool.choices import ModelChoice, Space
-from attachtrans.tool.progress import Progress
-from attachtrans.tool.rasters.carryback import warp
+from attachtrans.tool.progress import Metered, Progress
+from attachtrans.tool.rasters.carryback import job_on_map, warp
 from attachtrans.tool.rasters.choice import RasterChoice
 from attachtrans.tool.rasters.ground import on_dem
 from attachtrans.tool.rasters.inputs import RasterInput, RasterInputs
@@ -126,6 +127,7 @@ class _Run:
 
     def __init__(self, translation: RasterTranslation, stack: ExitStack) -> None:
         self._translation, self._job = translation, translation.job
+        self._progress = Metered(translation.progress)
         self._stop = threading.Event()
         stack.callback(self._stop.set)
         self._gridding = self._job.choice.gridding()
@@ -174,7 +176,9 @@ class _Run:
             engines = self._ready()
             prepared = engines.prepared(view, self._job.choice, self._job.model)
             sizes = (view.raster.size, prepared.spec.size)
-            if self._is_done(one.target, prepared.job):
+            carried = self._is_carried
+            job = job_on_map(prepared, self._gridding) if carried else prepared.job
+            if self._is_done(one.target, job):
                 if not self._translation.dry_run:
                     tidy(one.target)
                     self._tidy_step(one.target)
@@ -221,7 +225,7 @@ class _Run:
         from attachtrans.tool.rasters.engine import RasterEngines
 
         if self._engines is None:
-            self._loaded = load_engines(self._job.model, self._translation.progress, self._stop)
+            self._loaded = load_engines(self._job.model, self._progress, self._stop)
             self._engines = RasterEngines(self._loaded)
         return self._engines
 
@@ -248,14 +252,35 @@ class _Run:
         carried = self._is_carried
         target = _step_before(one.target) if carried else one.target
         options = RasterOptions() if carried else job.options
+        engines.require_tiles(prepared, options)
         if not (carried and target.exists() and self._is_done(target, prepared.job)):
-            with ResumableWriter(target, prepared.spec, options, job=prepared.job) as writer:
-                if writer.note:
-                    self._notes.append(writer.note)
-                self._fill(writer, prepared, engines)
+            self._translate(target, prepared, engines, options)
         if carried:
             warp(target, one.target, prepared, self._gridding, job.options)
             self._tidy_step(one.target)
+
+    def _translate(
+        self, target: Path, prepared: Prepared, engines: RasterEngines, options: RasterOptions
+    ) -> None:
+        """Write a raster's result; with smaller tiles, from its beginning, when memory runs out."""
+        while True:
+            try:
+                with ResumableWriter(target, prepared.spec, options, job=prepared.course) as writer:
+                    if writer.note:
+                        self._notes.append(writer.note)
+                    self._fill(writer, prepared, engines)
+                    return
+            except NoMemoryError:
+                less = engines.prepared(prepared.view, self._job.choice, self._job.model)
+                if less.plan is None or less.plan == prepared.plan:
+                    raise
+                prepared = less
+            note = (
+                f"memory ran out: {prepared.view.raster.name} is cut into tiles of "
+                f"{max(less.plan.tile)} pixels (-a tile_size=N begins with such)"
+            )
+            self._notes.append(note)
+            self._progress.told(note)
 
     @property
     def _is_carried(self) -> bool:
@@ -272,7 +297,7 @@ class _Run:
         """Write every block, with a checkpoint now and then and when it is interrupted."""
         from attachtrans.windowed import Reading, WindowedRun
 
-        progress, view = self._translation.progress, prepared.view
+        progress, view = self._progress, prepared.view
         excerpts = engines.excerpts(prepared, writer.done)
         progress.planned(sum(part.source.width * part.source.height for part in excerpts))
         run = WindowedRun(
@@ -307,6 +332,7 @@ class _Run:
                     writer.checkpoint(done)
             raise
         finally:
+            progress.settle()
             for name, seconds in run.times.wall.items():
                 self._times.wall[name] = self._times.wall.get(name, 0.0) + seconds
             for name, seconds in run.times.cpu.items():

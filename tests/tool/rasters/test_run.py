@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
-from attachtrans.errors import ArgumentError, OutputExistsError
+from attachtrans.errors import ArgumentError, NoMemoryError, OutputExistsError
+from attachtrans.infer.forward import Forward
+from attachtrans.infer.jobs import Tile
 from attachtrans.report import Status
+from attachtrans.tool.progress import Quiet
 from attachtrans.tool.translate import plan_translation
 from tests.tool.rasters.making import (
     NORTH_UP,
@@ -35,6 +39,18 @@ GREY, RED, GREEN, BLUE, ALPHA = (
     ColorInterp.blue,
     ColorInterp.alpha,
 )
+
+
+class Counted(Quiet):
+    """What a bar would show."""
+
+    done = all = 0
+
+    def planned(self, pixels: int) -> None:
+        self.all += pixels
+
+    def computed(self, pixels: int) -> None:
+        self.done += pixels
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -223,6 +239,74 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     assert np.array_equal(read(tmp_path / "out.tif"), read(tmp_path / "whole.tif"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tif", "out.tif", "whole.tif"]
     assert only(run(source, model, tmp_path / "out.tif", **options)).status is Status.ALREADY
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_memory_that_runs_out_makes_tiles_smaller(
+    gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = scene(3, 400, 530)
+    source = write(tmp_path / "in.tif", array)
+    compute = Forward.__call__
+
+    def limited(self: Forward, tiles: list[Tile[int]]) -> torch.Tensor:
+        if max(tiles[0].job.plan.tile) > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(self, tiles)
+
+    monkeypatch.setattr(Forward, "__call__", limited)
+    counts = Counted()
+    report = run(source, gan, tmp_path / "out.tif", arguments={"tile_size": 128}, progress=counts)
+    assert only(report).status is Status.TRANSLATED
+    assert [note for note in report.notes if "memory ran out" in note and "64 pixels" in note]
+    assert counts.done == counts.all > 0
+    small = in_memory(gan, array, tile_size=64)
+    assert np.abs(read(tmp_path / "out.tif").astype(int) - small).max() <= 1
+    monkeypatch.setattr(Forward, "__call__", compute)  # a result is one, however it was cut
+    again = run(source, gan, tmp_path / "out.tif", arguments={"tile_size": 128})
+    assert only(again).status is Status.ALREADY
+
+
+def test_no_memory_for_the_smallest_tiles(
+    gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "in.tif", scene(3, 300, 300))
+
+    def none(self: Forward, tiles: list[Tile[int]]) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Forward, "__call__", none)
+    counts = Counted()
+    with pytest.raises(NoMemoryError, match="small tiles too"):
+        run(source, gan, tmp_path / "out.tif", arguments={"tile_size": 128}, progress=counts)
+    assert counts.done == counts.all
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+def test_a_result_of_another_grid_is_another_result(x2: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.tif", scene(3, 60, 50))
+    options = {"space": "pixel", "crs": "EPSG:25833"}
+    run(source, x2, tmp_path / "out.tif", cell_size=(0.25, 0.25), **options)
+    with pytest.raises(OutputExistsError, match="no result of this raster"):
+        run(source, x2, tmp_path / "out.tif", cell_size=(0.5, 0.5), **options)
+    same = run(source, x2, tmp_path / "out.tif", cell_size=(0.25, 0.25), **options)
+    assert only(same).status is Status.ALREADY
+
+
+def test_the_map_is_asked_for_before_the_net_runs(x2: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.tif", scene(3, 60, 50), crs=None, transform=None)
+    with pytest.raises(ArgumentError, match="does not say where it lies"):
+        run(source, x2, tmp_path / "out.tif", space="pixel", cell_size=(1.0, 1.0))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+def test_tiles_that_blocks_are_not_made_of(x2: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.tif", scene(3, 60, 50))
+    sides = {"BLOCKXSIZE": "1024", "BLOCKYSIZE": "1024"}
+    with pytest.raises(ArgumentError, match="BLOCKXSIZE=1024"):
+        run(source, x2, tmp_path / "out.tif", creation=sides)
+    sides = {"BLOCKXSIZE": "256", "BLOCKYSIZE": "256"}
+    assert run(source, x2, tmp_path / "out.tif", creation=sides).ok
 
 
 def test_what_is_there_is_not_touched(x2: Path, gan: Path, tmp_path: Path) -> None:
