@@ -131,6 +131,8 @@ class Checkpoints:
     def discard(self) -> None:
         """Remove the side file and give the lock back."""
         try:  # while the lock is held, so that nobody gets between
+            # SQLite keeps its empty journal while it locks; alone it would stay after a crash here.
+            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
         except PermissionError:  # Windows removes no open files
             self._connection.close()
