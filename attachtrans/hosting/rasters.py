@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from attachtrans.errors import ModelError
+from attachtrans.hosting.statistics import BandStatistics
 from attachtrans.hosting.wire import PIXEL_TYPES
 
 MAX_EDGE_PX = 1 << 14
@@ -24,6 +25,7 @@ class RasterInfo:
     """A raster: bands, a type of `PIXEL_TYPES`, its size in pixels, and the space it fills.
 
     span    (width, height) in map units
+    statistics  of each band, or of none
     """
 
     bands: int
@@ -31,6 +33,7 @@ class RasterInfo:
     size: tuple[int, int]
     span: tuple[float, float]
     no_data: float | None = None
+    statistics: tuple[BandStatistics, ...] = ()
 
     @property
     def cell_size(self) -> tuple[float, float]:
@@ -56,7 +59,7 @@ class RasterInfo:
             "origin": (0.0, 0.0),
             "bandSelection": False,
             "histogram": (),
-            "statistics": (),
+            "statistics": tuple(one.to_json() for one in self.statistics),
         }
 
     def props(self) -> dict[str, Any]:

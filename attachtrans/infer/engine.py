@@ -66,10 +66,8 @@ class Engine(Generic[K]):
                 the net runs in stages (see `staged`)
     on_staging  called before an image is run in stages with its plan
 
-    Out of memory halves the batch, then the tile, and goes on; what was learned is kept. An image
-    that cannot be translated yields an `InferenceError` in its place, and the others go on. A part
-    of a blended image has the tiles of the whole: it yields a `NoMemoryError`, and `plan` gives
-    smaller ones from then on.
+    Out of memory halves the batch, then the tile; a part of a blended image yields a
+    `NoMemoryError`, and `plan` then gives smaller tiles. An `InferenceError` is of one image only.
 
     A `StepwiseTranslator` makes each step for the whole image before the next one, and `on_pixels`
     is then called after every step; "auto" is fp32, since small differences add up over the steps.

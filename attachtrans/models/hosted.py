@@ -10,7 +10,7 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from attachtrans.hosting.function import (
 )
 from attachtrans.hosting.parameters import Parameter, scalars
 from attachtrans.hosting.rasters import Configuration, RasterInfo
+from attachtrans.hosting.statistics import BandStatistics
 from attachtrans.hosting.wire import WireError, pixel_type
 from attachtrans.models.arguments import Argument, FunctionArguments, Overlay
 from attachtrans.models.definition import ModelDefinition, canonical_json
@@ -116,6 +117,7 @@ class Inputs:
                 photo,
                 bands=sum(info.bands for info in every),
                 pixel_type=pixel_type(np.result_type(*types)),
+                statistics=_joined(every),
             )
         return infos
 
@@ -152,7 +154,13 @@ class Setup:
             if parameter.is_free and parameter != self.inputs.parameters[0]
         )
 
-    def image(self, bands: int, kind: str, size: tuple[int, int]) -> HostedImage:
+    def image(
+        self,
+        bands: int,
+        kind: str,
+        size: tuple[int, int],
+        statistics: tuple[BandStatistics, ...] = (),
+    ) -> HostedImage:
         """Tell the function of a photo of a type `kind` that has this size once it is enlarged.
 
         Raises:
@@ -160,7 +168,9 @@ class Setup:
             ModelError: the function was given up.
         """
         before = (max(1, round(size[0] / self.enlarge)), max(1, round(size[1] / self.enlarge)))
-        photo = RasterInfo(bands=bands, pixel_type=kind, size=before, span=before)
+        photo = RasterInfo(
+            bands=bands, pixel_type=kind, size=before, span=before, statistics=statistics
+        )
         image = self.function.image(self.inputs.infos(photo), photo)
         if not math.isclose(image.output.enlarge, self.enlarge, rel_tol=1e-6):
             raise InferenceError(
@@ -259,6 +269,13 @@ def _accepted(
                 f'This function needs the image "{name}": -a {name}=FILE. {parameter.description}'
             )
     return tuple(p for name, p in rasters.items() if p is first or name in images)
+
+
+def _joined(rasters: Sequence[RasterInfo]) -> tuple[BandStatistics, ...]:
+    """The statistics of all bands one behind the other, none where any raster lacks them."""
+    if not all(info.statistics for info in rasters):
+        return ()
+    return tuple(one for info in rasters for one in info.statistics)
 
 
 def _laid_over(photo: RasterInfo, image: Overlay) -> RasterInfo:

@@ -26,6 +26,7 @@ from torch import Tensor
 from attachtrans.errors import ModelError
 from attachtrans.hosting.function import Block, HostedImage, Raster
 from attachtrans.hosting.rasters import RasterInfo
+from attachtrans.hosting.statistics import statistics_of
 from attachtrans.models.arguments import Argument, FunctionArguments, Overlay, TilingArguments
 from attachtrans.models.definition import ModelDefinition
 from attachtrans.models.hosted import (
@@ -73,7 +74,9 @@ class FunctionTranslator:
         """See `AdaptiveTranslator`."""
         bands, height, width = image.shape
         self.setup.function.obey(stop)
-        told = self.setup.image(bands, pixel_kind(image.dtype), (width, height))
+        told = self.setup.image(
+            bands, pixel_kind(image.dtype), (width, height), statistics_of(image, mask)
+        )
         return PhotoTranslator(
             setup=self.setup,
             told=told,

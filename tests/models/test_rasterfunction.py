@@ -122,6 +122,25 @@ def test_the_place_of_each_block_is_told(tmp_path):
     assert np.array_equal(result, [x, -y])
 
 
+def test_statistics_are_those_of_the_whole_photo(tmp_path):
+    path = small(
+        tmp_path / "f",
+        "import numpy as np",
+        configuration='return {"tx": 16, "ty": 8}',
+        info="""
+            self.told = kwargs["raster_info"]["statistics"]
+            return kwargs
+        """,
+        pixels="""
+            low = np.array([band["minimum"] for band in self.told])
+            return {"output_pixels": (blocks["raster_pixels"] - low[:, None, None]).astype("u1")}
+        """,
+    )
+    array = picture(height=21, width=37) // 2 + np.array([9, 99, 60], np.uint8)[:, None, None]
+    result = run(load(path), array)
+    assert np.array_equal(result, array - array.min(axis=(1, 2), keepdims=True))
+
+
 def test_an_output_of_smaller_cells_means_enlarged_photos(tmp_path):
     path = small(
         tmp_path / "f",

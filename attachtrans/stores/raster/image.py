@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from attachtrans.types import Size, Window
 Masked = np.ma.MaskedArray[Any, Any]
 T = TypeVar("T")
 _MOST_NAMES = 20
+_IN_ARCHIVE = re.compile(r"^(?:/vsi(?:zip|tar|gzip|7z|rar)/)+\{?", re.IGNORECASE)
 _LEAST_CACHE, _MOST_CACHE = 64_000_000, 512_000_000
 
 
@@ -174,12 +176,6 @@ class RasterImage:
         table[list(colours)] = list(colours.values())
         return table
 
-    def band_tags(self, band: int) -> Mapping[str, str]:
-        """What the header says of one band (from 1), its statistics among it."""
-        with self._lock:
-            tags: Mapping[str, str] = self._dataset.tags(band)
-        return tags
-
     def _read(self, window: Window | None, read: Callable[[Any, Any], T]) -> T:
         place = None if window is None else gdal_window(window, self.size)
         try:
@@ -217,15 +213,13 @@ class RasterImage:
         return None
 
     def fingerprint(self) -> str:
-        """See `Raster`: of the names, sizes and times of its files."""
-        found = hashlib.sha256(self.name.encode())
-        for file in sorted(self._dataset.files):
-            try:
-                status = Path(file).stat()
-            except OSError:  # a part of an archive, or an address
-                found.update(str(file).encode())
-            else:
-                found.update(f"{file} {status.st_size} {status.st_mtime_ns}".encode())
+        """See `Raster`: of the paths, sizes and times of its files."""
+        name, files = self.name, [str(file) for file in self._dataset.files]
+        if files and Path(files[0]).exists():  # the same by any path that leads there
+            name = name.replace(files[0], str(Path(files[0]).resolve()), 1)
+        found = hashlib.sha256(name.encode())
+        for file in sorted(files):
+            found.update(_stamp(file).encode())
         return found.hexdigest()
 
     def close(self) -> None:
@@ -299,6 +293,16 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+def _stamp(file: str) -> str:
+    """A file's path, size and time; those of the archive that it is in; of an address, itself."""
+    place = Path(_IN_ARCHIVE.sub("", file))
+    for path in (place, *place.parents):
+        if path.is_file():
+            status = path.stat()
+            return f"{path.resolve()} {place.name} {status.st_size} {status.st_mtime_ns}"
+    return file
 
 
 def _crs(found: Any) -> CRS | None:
