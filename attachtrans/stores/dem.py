@@ -59,7 +59,7 @@ _UNITS_M = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """A ground that was read, with what asks for the same must match and lie within."""
+    """A ground that was read, with what asks for the same must match."""
 
     key: tuple[object, ...]
     area: Area
@@ -170,7 +170,8 @@ class Dem:
             key = (flat, _datum(target) if shifts else "", earth_radius_m)
             area, read = find(flat, centre, min(float(radius_m), _FARTHEST_M))
             for index, kept in enumerate(self._kept):
-                if kept.key == key and kept.area.holds(area):
+                # A larger one would do, but what a photo gets must not depend on those before it.
+                if kept.key == key and kept.area == area:
                     self._kept.append(self._kept.pop(index))
                     return kept.ground
             heights, affine = read()

@@ -38,7 +38,7 @@ _MOST_CELLS = 25_000_000
 class Area:
     """Cells from `left` to before `right` and from `top` to before `bottom` of a grid.
 
-    step  tells grids apart: areas of two are never compared
+    step  tells grids apart: areas of two are never equal
     """
 
     left: int
@@ -67,16 +67,6 @@ class Area:
     def of_step(self, step: float) -> Area:
         """The same cells of a coarser copy."""
         return replace(self, step=step)
-
-    def holds(self, other: Area) -> bool:
-        """Whether the other one lies inside, in the same grid."""
-        return (
-            self.step == other.step
-            and self.left <= other.left
-            and self.top <= other.top
-            and self.right >= other.right
-            and self.bottom >= other.bottom
-        )
 
     def snapped(self, block: int, size: Size) -> Area:
         """Enlarged to whole blocks, as far as the grid reaches."""
