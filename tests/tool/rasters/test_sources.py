@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
 
 import geopandas
 import numpy as np
@@ -34,6 +35,7 @@ from tests.stores.services.loopback import (
     scene_once,
     serving,
     tile_server,
+    write_scene,
 )
 from tests.tool.rasters.making import (
     NORTH_UP,
@@ -280,6 +282,11 @@ def test_what_is_not_there_is_said(x2: Path, tmp_path: Path) -> None:
             run(source, x2, tmp_path / "out.tif", **flag)
 
 
+def test_a_mosaic_is_not_written_into_its_own_folder(x2: Path, parts: Path) -> None:
+    with pytest.raises(ArgumentError, match="one of them the next time"):
+        run(parts / "parts", x2, parts / "parts/out.tif", mosaic=True)
+
+
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     monkeypatch.setenv("NO_PROXY", "*")
@@ -319,6 +326,20 @@ def test_an_image_service_as_one_and_one_by_one(
     assert len(list((parts / "each").glob("*.tif"))) == 2
 
 
+@pytest.mark.parametrize("layer_", ["", "/0"])
+def test_a_map_service_and_one_of_its_layers(
+    layer_: str, x2: Path, tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    whole, transform = scene_once()
+    left, bottom, right, top = bounds(transform @ Affine.translation(200, 100), 130, 120)
+    double = ArcGis([write_scene(tmp_path / "scene.tif")], changes={"singleFusedMapCache": False})
+    url = f"{serve(double).url}/rest/services/photos/MapServer{layer_}"
+    options = {"cell_size": (CELL, CELL), "cache": tmp_path / "cache", "crs": "EPSG:3857"}
+    run(url, x2, tmp_path / "out.tif", extent=(left, bottom, right, top), **options)
+    expected = in_memory(x2, whole[:, 100:220, 200:330])
+    assert np.array_equal(read(tmp_path / "out.tif")[:3], expected)
+
+
 def test_heights_are_no_picture(x2: Path, tmp_path: Path) -> None:
     heights = 50 + 40 * scene(1, 40, 50, "float32")
     heights[:, :10] = -9999
@@ -338,3 +359,27 @@ def test_photos_stay_photos(x2: Path, parts: Path) -> None:
     with rasterio.open(parts / "parts/a.tif") as data:
         assert data.shape == (120, 140)
         assert data.transform == NORTH_UP @ Affine.scale(0.5)
+
+
+@pytest.mark.parametrize("by", ["name", "layer file"])
+def test_credentials_go_to_addresses_that_the_user_names(
+    by: str,
+    x2: Path,
+    serve: Callable[..., Server],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ATTACHTRANS_HEADER", "Authorization: Bearer s3cret")
+    _, transform = scene_once()
+    server = serve(tile_server)
+    source = f"{server.url}/{{z}}/{{x}}/{{y}}.png?key=hidden"
+    if by == "layer file":
+        address = f"type=xyz&zmax={ZOOM}&url={quote(source)}"
+        source = str(project(tmp_path / "p.qgs", layer("L", "wms", address)))
+    options = {"cell_size": (CELL, CELL), "cache": tmp_path / "cache"}
+    extent = bounds(transform @ Affine.translation(200, 100), 40, 30)
+    report = run(source, x2, tmp_path / "out.tif", extent=extent, **options)
+    sent = {request.headers.get("Authorization") for request in server.requests}
+    assert sent == ({"Bearer s3cret"} if by == "name" else {None})
+    assert any("not sent there" in note for note in report.notes) == (by == "layer file")
+    assert "hidden" not in f"{report.source} {report.notes}"
