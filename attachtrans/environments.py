@@ -40,7 +40,7 @@ class Environment:
     processorType   "CPU", "GPU" or "" (the default: a GPU when there is one)
     gpuId           number of the GPU to use, or of several: "0;1", [0, 1]
     parallelProcessingFactor    on the CPU, how many cores the net uses: "50%" or a number, "0" or
-                    "1" for one; by default all. A GPU overrides it
+                    "1" for one; by default all, which are the most. A GPU overrides it
     extent          "xmin ymin xmax ymax", four numbers or an object with XMin, YMin, XMax, YMax.
                     Photos: only features that touch this box are processed; in the layer's
                     coordinates. Rasters: what is processed, in the output's coordinates, or in
@@ -121,7 +121,7 @@ def threads_of(settings: Environment) -> int | None:
             f"env.parallelProcessingFactor={value!r}: write a number of cores or a share like '50%'"
         )
     cores, number = os.cpu_count() or 1, int(found[1])
-    return max(1, math.ceil(cores * number / 100) if found[2] else number)
+    return min(max(1, math.ceil(cores * number / 100) if found[2] else number), cores)
 
 
 def extent_of(settings: Environment) -> Extent | None:

@@ -440,7 +440,9 @@ def test_an_unknown_environment_is_an_error():
         ia.env.workspace = "x"
 
 
-@pytest.mark.parametrize(("value", "count"), [("1", 1), (2, 2), ("0", 1), ("100%", None)])
+@pytest.mark.parametrize(
+    ("value", "count"), [("1", 1), (2, 2), ("0", 1), ("100%", None), ("900", 3)]
+)
 def test_cores(monkeypatch, value, count):
     import torch
 

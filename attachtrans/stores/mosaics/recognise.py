@@ -10,8 +10,9 @@ from attachtrans.stores.mosaics.base import MosaicChoice, MosaicKind
 from attachtrans.stores.mosaics.esri import mosaic_datasets
 from attachtrans.stores.mosaics.footprints import ENDINGS as VECTORS
 from attachtrans.stores.mosaics.footprints import path_column_of
-from attachtrans.stores.mosaics.stac import PARQUET, is_stac, is_stac_parquet
+from attachtrans.stores.mosaics.stac import is_stac, is_stac_parquet
 from attachtrans.stores.mosaics.vrt import is_vrt_mosaic
+from attachtrans.stores.vectortable import PARQUET
 
 _GTI = (".gti", ".gti.gpkg", ".gti.fgb")
 _JSON = frozenset({".json", ".geojson"})

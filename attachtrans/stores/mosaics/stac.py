@@ -24,8 +24,6 @@ from attachtrans.stores.poses.base import numbers
 from attachtrans.stores.poses.documents import read_json
 from attachtrans.stores.resolve import is_remote
 
-PARQUET = frozenset({".parquet", ".geoparquet"})
-
 _HEAD = 1 << 20
 _COLUMNS = ("id", "assets", "bbox", "datetime", "start_datetime")
 _VISUAL, _DATA = "visual", "data"

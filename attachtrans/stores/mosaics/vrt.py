@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from attachtrans.errors import SourceError
 from attachtrans.stores.mosaics.base import Contents, Entry
+from attachtrans.stores.mosaics.listing import is_network
 
 _SOURCES = frozenset({"SimpleSource", "ComplexSource", "AveragedSource", "NoDataFromMaskSource"})
 
@@ -36,10 +37,12 @@ def is_vrt_mosaic(path: Path) -> bool:
 def read_vrt(path: Path) -> Contents:
     """The files of a VRT's first band; their order is the one in which GDAL draws them.
 
+    Of other bands those on a network, too, which nobody is to read by surprise.
+
     Raises:
         SourceError: it is no VRT.
     """
-    found = [Entry(text=text) for band, text in _sources(path) if band == 1]
+    found = [Entry(text=text) for band, text in _sources(path) if band == 1 or is_network(text)]
     return Contents(entries=found, ordered=True)
 
 

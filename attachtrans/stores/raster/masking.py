@@ -218,7 +218,7 @@ class VectorMask:
     def fingerprint(self) -> str:
         """See `Mask`: of the file's size and time."""
         status = self.path.stat()
-        found = f"{self.path} {self.layer} {status.st_size} {status.st_mtime_ns}"
+        found = f"{self.path.resolve()} {self.layer} {status.st_size} {status.st_mtime_ns}"
         return hashlib.sha256(found.encode()).hexdigest()
 
     def close(self) -> None:

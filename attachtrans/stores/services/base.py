@@ -45,12 +45,14 @@ class Address:
     options  by lower-case name, all as text: "zmin", "zmax" and "tilesize" of a template;
              "tilematrixset", "style", "format"; "styles", "version", "crs", "transparent" and
              any other parameter that a WMS takes
+    named    by the user; False: by a file that may be anybody's, and credentials are not for it
     """
 
     kind: ServiceKind
     url: str
     layer: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 
 from attachtrans.errors import ArgumentError
-from attachtrans.stores.services.base import Access, Address
+from attachtrans.stores.services.address import redact
+from attachtrans.stores.services.base import TOKEN_VARIABLE, Access, Address
 from attachtrans.stores.services.client import Client
 from attachtrans.stores.services.pyramid import FINEST_ZOOM, web_mercator
 from attachtrans.stores.services.tiles import TileService
@@ -72,7 +73,7 @@ def tile_url(template: str, zoom: int, col: int, row: int) -> str:
 
 def _without_token(url: str, access: Access) -> str:
     if "{token}" in url and access.token is None:
-        raise ArgumentError(f"{url}: set ATTACHTRANS_TOKEN to what {{token}} stands for")
+        raise ArgumentError(f"{redact(url)}: set {TOKEN_VARIABLE} to what {{token}} stands for")
     return url.replace("{token}", access.token or "")
 
 

@@ -163,11 +163,7 @@ def of_service(address: Address, search: Search) -> RasterInputs:
     """
     choice, asked = search.choice, search.choice.gridding()
     notes: list[str] = []
-    access = Access.from_environment().with_(
-        cache=choice.cache or default_cache(), keep_blank=choice.keep_blank
-    )
-    if choice.rate is not None:
-        access = access.with_(rate=choice.rate)
+    access = _access(address, choice, notes)
     if choice.mode == "separate":
         found = [
             RasterInput(
@@ -186,6 +182,22 @@ def of_service(address: Address, search: Search) -> RasterInputs:
         open=partial(_opened, address, asked, access, notes),
     )
     return RasterInputs([one], separate=False, gridded=True, notes=notes)
+
+
+def _access(address: Address, choice: RasterChoice, notes: list[str]) -> Access:
+    """How a service is asked; credentials only where the user names the address himself."""
+    access = Access.from_environment().with_(
+        cache=choice.cache or default_cache(), keep_blank=choice.keep_blank
+    )
+    if choice.rate is not None:
+        access = access.with_(rate=choice.rate)
+    if not address.named and (access.token or access.headers):
+        access = access.with_(token=None, headers={})
+        notes.append(
+            f"a layer file leads to {redact(address.url)}, so the credentials of the environment "
+            "are not sent there; to send them, name the address itself instead of the layer file"
+        )
+    return access
 
 
 def _opened(

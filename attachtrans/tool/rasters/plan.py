@@ -16,7 +16,7 @@ from attachtrans.stores.layers import recognise as is_layer_file
 from attachtrans.stores.raster import RasterOptions, driver_for
 from attachtrans.stores.raster.drivers import canonical, ending_of
 from attachtrans.stores.rasterfolder import default_output, is_raster, sort_folder
-from attachtrans.stores.services import Address, ServiceKind
+from attachtrans.stores.services import Address, ServiceKind, redact
 from attachtrans.stores.services import recognise as service_address
 from attachtrans.tool.choices import Running, Space
 from attachtrans.tool.chosenmodel import choose_model
@@ -88,6 +88,7 @@ class Request:
                 url=found.source,
                 layer=layer,
                 options=dict(found.options),
+                named=False,
             )
         return replace(
             self,
@@ -244,7 +245,7 @@ def _checked(request: Request, inputs: RasterInputs, search: Search) -> RasterTr
         raise ArgumentError(
             f"--output {output}: each raster gets a result of its own, so name a folder"
         )
-    _require_other_file(request.source, inputs, output)
+    _require_other_file(request, output)
     if not inputs.separate and not output.parent.is_dir():
         raise ArgumentError(f"--output {output}: there is no folder {output.parent}; make it first")
     driver = choice.driver or ("GTiff" if inputs.separate else driver_for(output))
@@ -263,7 +264,7 @@ def _checked(request: Request, inputs: RasterInputs, search: Search) -> RasterTr
         notes.append(f"no --output was named, so results go to {output}")
     return RasterTranslation(
         job=RasterJob(
-            source=Path(request.source),
+            source=Path(redact(request.source) if request.address else request.source),
             inputs=inputs,
             model=model,
             choice=choice,
@@ -290,10 +291,13 @@ def _refuse_what_is_for_photos(request: Request) -> None:
             )
 
 
-def _require_other_file(source: str, inputs: RasterInputs, output: Path) -> None:
-    """Raise ArgumentError where a result would take the place of its source."""
-    path = Path(source)
+def _require_other_file(request: Request, output: Path) -> None:
+    """Raise ArgumentError where a result would take the place of its source, or become one."""
+    path = request.path
     if output.exists() and path.exists() and output.samefile(path):
         raise ArgumentError(f"--output {output} is the source itself: name another one")
-    if inputs.separate and path.is_dir() and output.exists() and path.samefile(output):
-        raise ArgumentError(f"--output {output} is the source itself: name another folder")
+    if request.choice.mosaic and output.resolve().is_relative_to(path.resolve()):
+        raise ArgumentError(
+            f"--output {output} lies in {path}, whose rasters make the mosaic, and would be one of "
+            "them the next time: name another folder"
+        )

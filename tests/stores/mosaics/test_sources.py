@@ -79,6 +79,17 @@ def test_a_vrt_of_files_on_a_network_is_refused(two) -> None:
         mosaic.mosaicked()
 
 
+def test_of_each_band_of_a_vrt_what_lies_on_a_network_is_refused(two) -> None:
+    vrt = write_vrt(two / "net.vrt")
+    second = """<VRTRasterBand dataType="Byte" band="2"><SimpleSource>
+        <SourceFilename>/vsicurl/https://example.com/a.tif</SourceFilename>
+        </SimpleSource></VRTRasterBand></VRTDataset>"""
+    vrt.write_text(vrt.read_text().replace("</VRTDataset>", second))
+    assert recognise(vrt) is MosaicKind.VRT
+    with open_mosaic(vrt) as mosaic, pytest.raises(SourceError, match="lies on a network"):
+        mosaic.mosaicked()
+
+
 @pytest.mark.parametrize("ending", [".gpkg", ".shp", ".geojson", ".fgb", ".gti.gpkg", ".gti.fgb"])
 def test_vector_files_with_a_column_of_paths(two, ending, monkeypatch) -> None:
     source = footprints(two / f"index{ending}", ["sub/a.tif", "sub/b.tif"])
