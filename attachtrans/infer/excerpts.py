@@ -25,8 +25,9 @@ from attachtrans.types import Size, Window
 BLOCK_PX = 512
 """Blocks begin at multiples of this, in pixels of the result: the tiles of the file."""
 # Of an exact block in pixels of the result: large enough that what is computed twice around it is
-# little, small enough for several to be in flight.
+# little, small enough for several to be in flight. Half of it where tiles share next to nothing.
 _EXACT_PX = 2048
+_NEXT_TO_NOTHING = 64
 # Of a blended panel, and at least so many tiles: what two panels share is computed for both.
 _PANEL_PX = 8192
 _PANEL_TILES = 8
@@ -109,7 +110,8 @@ def _blocks(plan: Plan) -> list[Window]:
     if len(plan) == 1:  # whatever the net sees of it
         return [Window(col=0, row=0, width=width, height=height)]
     if plan.exact:
-        cols, rows = _cuts(width, _EXACT_PX), _cuts(height, _EXACT_PX)
+        edge = _exact_px(plan)
+        cols, rows = _cuts(width, edge), _cuts(height, edge)
         places = [(col, row) for row in rows for col in cols]
     else:
         panel = max(_PANEL_PX, _PANEL_TILES * plan.columns.out_length)
@@ -119,6 +121,12 @@ def _blocks(plan: Plan) -> list[Window]:
         Window(col=col[0], row=row[0], width=col[1] - col[0], height=row[1] - row[0])
         for col, row in places
     ]
+
+
+def _exact_px(plan: Plan) -> int:
+    """Edge of exact blocks, in pixels of the result."""
+    shared = max(axis.overlap * axis.out_length / axis.length for axis in (plan.columns, plan.rows))
+    return _EXACT_PX // 2 if shared * _NEXT_TO_NOTHING <= _EXACT_PX else _EXACT_PX
 
 
 def _cuts(length: int, edge: int) -> list[tuple[int, int]]:

@@ -35,6 +35,12 @@ jobs:
            a synthetic survey, or of those in --data; --n photos and one, so that the start of a
            process can be told from the work; says how alike the two tools' orthos are
   footprint  footprints of the same photos, on a plane and over the model
+  raster   a GeoTIFF of 6,000 x 6,000 (--megapixels) against the bare net on the same tiles and
+           other tools' scripts (--peers); then what each makes of a corner of it, compared with
+           one pass of the net over the whole corner: seams, place, mask
+  raster-memory  peak memory of a square GeoTIFF of 3,000 x 3,000 (--megapixels), of one ten times
+           as wide and one ten times as high, in tiles with nodata and in strips with a mask; and of
+           the first 2,000 rows of a virtual raster of 100,000 x 100,000
 
 Contestants take turns, --repeat times, each in a fresh process; the clock starts after imports (for
 the net, the naive loop and other tools also after loading the net). Compare ratios within one run,

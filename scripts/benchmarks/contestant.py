@@ -23,10 +23,12 @@ from PIL import Image
 from torch import Tensor
 
 from attachtrans.infer.engine import Engine
+from attachtrans.infer.excerpts import excerpts
 from attachtrans.infer.lanes import Lanes
 from attachtrans.infer.precision import Caller
 from attachtrans.models.load import load_model
 from attachtrans.models.translator import Translator, TranslatorSpec
+from attachtrans.types import Size
 
 NAIVE_TILE, NAIVE_QUALITY = 512, 95
 # Loaded before the clock starts, as other tools' imports are; the whole job only.
@@ -68,11 +70,18 @@ class Tracer:
 
 
 def planned(net: Translator, settings: Settings) -> list[tuple[int, ...]]:
-    """The batches (N, bands, height, width) that the engine makes of the photos."""
+    """The batches (N, bands, height, width) that the engine makes of the photos, or the raster."""
+    if "batches" in settings:
+        return [tuple(batch) for batch in settings["batches"]]
     tracer = Tracer(net.spec, net.device)
     engine: Engine[int] = Engine(tracer, device=net.device, precision="fp32")
-    for number, image in enumerate(arrays(settings)):
-        engine.submit(number, image)
+    if "raster" in settings:
+        for number, part in enumerate(excerpts(engine.plan(Size(*settings["size"])), net.spec)):
+            shape = net.spec.in_bands, part.window.height, part.window.width
+            engine.submit(number, np.broadcast_to(np.uint8(0), shape), excerpt=part)
+    else:
+        for number, image in enumerate(arrays(settings)):
+            engine.submit(number, image)
     engine.flush()
     return tracer.batches
 
@@ -142,11 +151,12 @@ def run_forward(net: Translator, settings: Settings, lanes: Lanes | None) -> dic
     """Run every batch once; inputs are made before the clock starts, results are dropped."""
     batches = planned(net, settings)
     low, high = net.spec.in_range or (0.0, 255.0)
+    layout = getattr(torch, settings.get("layout", "channels_last"))
     inputs = {
         shape: torch.rand(shape, device=net.device)
         .mul_(high - low)
         .add_(low)
-        .contiguous(memory_format=torch.channels_last)
+        .contiguous(memory_format=layout)
         for shape in set(batches)
     }
     caller = Caller(net, net.device, "auto")
@@ -229,6 +239,20 @@ def net(settings: Settings) -> dict[str, Any]:
     return measure(settings)
 
 
+def raster(settings: Settings) -> dict[str, Any]:
+    """The whole job on a raster, see `benchmarks.rasterwork`."""
+    from benchmarks.rasterwork import translate
+
+    return translate(settings)
+
+
+def inspect(settings: Settings) -> dict[str, Any]:
+    """What is wrong with results, see `benchmarks.rasterwork`."""
+    from benchmarks.rasterwork import inspect
+
+    return inspect(settings)
+
+
 KINDS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "overwrite": overwrite,
     "append": append,
@@ -238,6 +262,8 @@ KINDS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "naive": naive,
     "codec": codec,
     "net": net,
+    "raster": raster,
+    "inspect": inspect,
 }
 
 

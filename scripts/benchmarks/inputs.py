@@ -1,4 +1,4 @@
-"""Seeded photos, GeoPackages that hold them, and nets as models with all their facts stated.
+"""Seeded photos, GeoPackages, rasters, and nets as models with all their facts stated.
 
 What makes the fixtures is imported where it is used: it needs pyproj and more, which the jobs that
 make no photos do without.
@@ -11,8 +11,9 @@ import json
 import time
 from collections.abc import Iterable
 from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from fixture_parts.scenes import Pixels
 
 QUALITY = 92
+RASTER_CRS, RASTER_ORIGIN, RASTER_CELL = "EPSG:32633", (500_000, 5_400_000), 0.5
+RASTER_TILE, VIRTUAL_TILE, CORNER_PX = 512, 2000, 900
 WEIGHTS = {".onnx": "ONNX", ".pt": "TorchScript", ".pth": "TorchScript"}
 
 
@@ -81,6 +84,86 @@ def write_geopackage(path: Path, count: int, size: tuple[int, int]) -> None:
         for number, _, link in features:  # one at a time: thousands need not be in memory
             attachment = f"photo {number}.jpg", photo(number, size)
             package.insert("assets__ATTACH", [attachment_row(number, link, attachment)])
+
+
+def write_raster(
+    path: Path, size: tuple[int, int], *, strips: bool = False, masked: bool = False
+) -> None:
+    """A GeoTIFF of (width, height) noisy RGB bytes, deflated, without data in its first corner.
+
+    That corner is 0, which is nodata, or is left out by a mask in the file; it is stored in tiles
+    or in strips of a few rows.
+    """
+    import numpy as np
+    import rasterio
+    from fixture_parts.scenes import SCENES
+    from rasterio.transform import from_origin
+    from rasterio.windows import Window
+
+    scenes = [scene(kind, (RASTER_TILE, RASTER_TILE)).transpose(2, 0, 1) for kind in SCENES]
+    blocks = {"tiled": not strips, "blockysize": 16 if strips else RASTER_TILE}
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": size[0],
+        "height": size[1],
+        "count": 3,
+        "dtype": "uint8",
+        "photometric": "RGB",
+        "compress": "deflate",
+        "zlevel": 1,
+        "crs": RASTER_CRS,
+        "transform": from_origin(*RASTER_ORIGIN, RASTER_CELL, RASTER_CELL),
+        "nodata": None if masked else 0,
+    }
+    rng = np.random.default_rng(7)
+    tops, lefts = (range(0, length, RASTER_TILE) for length in size[::-1])
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", **profile, **blocks) as out,
+    ):
+        for number, (top, left) in enumerate(product(tops, lefts)):
+            place = Window(left, top, RASTER_TILE, RASTER_TILE).intersection(Window(0, 0, *size))
+            values = scenes[number % len(scenes)][:, : place.height, : place.width]
+            noise = rng.integers(-4, 5, values.shape, np.int16)
+            rows, cols = np.ogrid[top : top + place.height, left : left + place.width]
+            valid = rows + cols >= CORNER_PX
+            out.write(
+                np.where(valid, np.clip(values + noise, 1, 255), 0).astype(np.uint8), window=place
+            )
+            if masked:
+                out.write_mask(valid, window=place)
+
+
+def write_virtual(path: Path, size: tuple[int, int], rows: int) -> tuple[float, ...]:
+    """A virtual raster of (width, height): one tile, written beside it, over and over.
+
+    Gives the extent (left, bottom, right, top) of so many of its first rows.
+    """
+    width, height = size
+    write_raster(path.with_suffix(".tif"), (VIRTUAL_TILE, VIRTUAL_TILE))
+    left, top = RASTER_ORIGIN
+    bands = []
+    for band in (1, 2, 3):
+        parts = [
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{path.stem}.tif</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand>"
+            f'<SrcRect xOff="0" yOff="0" xSize="{VIRTUAL_TILE}" ySize="{VIRTUAL_TILE}"/>'
+            f'<DstRect xOff="{col}" yOff="{row}" xSize="{VIRTUAL_TILE}" ySize="{VIRTUAL_TILE}"/>'
+            "</SimpleSource>"
+            for row in range(0, height, VIRTUAL_TILE)
+            for col in range(0, width, VIRTUAL_TILE)
+        ]
+        bands.append(
+            f'<VRTRasterBand dataType="Byte" band="{band}"><NoDataValue>0</NoDataValue>'
+            f"{''.join(parts)}</VRTRasterBand>"
+        )
+    path.write_text(
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{RASTER_CRS}</SRS>'
+        f"<GeoTransform>{left}, {RASTER_CELL}, 0, {top}, 0, -{RASTER_CELL}</GeoTransform>"
+        f"{''.join(bands)}</VRTDataset>",
+        encoding="utf-8",
+    )
+    return left, top - rows * RASTER_CELL, left + width * RASTER_CELL, top
 
 
 def with_facts(net: str, folder: Path) -> tuple[str, float]:

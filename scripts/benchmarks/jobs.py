@@ -201,14 +201,12 @@ def peers(bench: Bench) -> Finding:
     pristine = bench.folder / "peers.gpkg"
     write_geopackage(pristine, count, size)
     settings = bench.settings("peers", count, size, files=str(home / "data" / "photos"))
-    scripts = [
-        path for path in sorted(bench.peers.glob("*.py")) if "with Meter(" in path.read_text()
-    ]
+    scripts = peer_scripts(bench.peers)
     contestants = [
         over_package(bench, "overwrite", pristine, settings, "attachtrans (overwrite)"),
         Contestant(name="naive loop", run=partial(in_process, "naive", settings)),
         *(
-            Contestant(name=path.stem, run=partial(peer, bench, path, count, home))
+            Contestant(name=path.stem, run=partial(peer, bench, path, home, "photos", str(count)))
             for path in scripts
         ),
     ]
@@ -226,20 +224,19 @@ def peers(bench: Bench) -> Finding:
     )
 
 
-def peer(bench: Bench, script: Path, count: int, home: Path) -> Run:
-    """One script of the --peers folder, run as `SCRIPT NET photos COUNT`.
+def peer_scripts(folder: Path) -> list[Path]:
+    """Those of the --peers folder that run a tool."""
+    return [path for path in sorted(folder.glob("*.py")) if "with Meter(" in path.read_text()]
 
-    It reads $BENCH_DIR/data/photos/pNN.jpg, writes below $BENCH_DIR/out, and prints a line of JSON
-    with wall, cpu (seconds) and rss_mb; ok says whether it came to its end.
+
+def peer(bench: Bench, script: Path, home: Path, *work: str) -> Run:
+    """One script of the --peers folder, run as `SCRIPT NET photos COUNT`, or `SCRIPT NET big`.
+
+    It reads $BENCH_DIR/data (photos/pNN.jpg, big.tif, crop1500.tif), writes below $BENCH_DIR/out,
+    and prints a line of JSON with wall, cpu (seconds) and rss_mb; ok says whether it came to its
+    end.
     """
-    command = [
-        *SHELL,
-        bench.peers_python,
-        str(script.resolve()),
-        bench.peer_net,
-        "photos",
-        str(count),
-    ]
+    command = [*SHELL, bench.peers_python, str(script.resolve()), bench.peer_net, *work]
     found = last_json(command, {"BENCH_DIR": str(home)}, home)
     if not found.get("ok"):
         raise NotHereError("it did not come to its end")
@@ -365,6 +362,20 @@ def footprint(bench: Bench) -> Finding:
     return job(bench)
 
 
+def raster(bench: Bench) -> Finding:
+    """A raster, see `benchmarks.rasters`."""
+    from benchmarks.rasters import raster as job
+
+    return job(bench)
+
+
+def raster_memory(bench: Bench) -> Finding:
+    """Memory that rasters take, see `benchmarks.rasters`."""
+    from benchmarks.rasters import raster_memory as job
+
+    return job(bench)
+
+
 JOBS: dict[str, Callable[[Bench], Finding]] = {
     "photos": photos,
     "engine": engine,
@@ -374,6 +385,8 @@ JOBS: dict[str, Callable[[Bench], Finding]] = {
     "nets": nets,
     "ortho": ortho,
     "footprint": footprint,
+    "raster": raster,
+    "raster-memory": raster_memory,
 }
 NETLESS = frozenset({"nets", "ortho", "footprint"})
 """Jobs that run once for all --net: their one table has all, or needs none."""

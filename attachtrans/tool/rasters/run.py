@@ -185,7 +185,7 @@ class _Run:
                 return Status.ALREADY, sizes
             if self._translation.dry_run:
                 return Status.PLANNED, sizes
-            with bounded_cache(_strip_bytes(view, engines.rows(prepared))):
+            with bounded_cache(_cache_bytes(view, engines.rows(prepared))):
                 self._write(one, prepared, engines)
         return Status.TRANSLATED, sizes
 
@@ -339,12 +339,20 @@ class _Run:
                 self._times.cpu[name] = self._times.cpu.get(name, 0.0) + seconds
 
 
-def _strip_bytes(view: View, rows: int) -> int:
-    """Of GDAL's cache: a file in strips would be decoded anew for every block of a row."""
+def _cache_bytes(view: View, rows: int) -> int:
+    """Of GDAL's cache, for blocks of so many rows: bands of a window are read one by one.
+
+    A file in strips would be decoded anew for every block of a row.
+    """
     image = view.image
-    if image is None or image.block.width < image.size.width:
+    if image is None:
         return 0
-    return rows * image.size.width * image.bands * image.dtype.itemsize
+    across, down = image.block
+    if across < image.size.width:
+        pixels = (rows + across) * (rows + down)
+    else:
+        pixels = rows * image.size.width
+    return pixels * image.bands * image.dtype.itemsize
 
 
 def _step_before(target: Path) -> Path:
