@@ -108,6 +108,10 @@ def cli(ctx: click.Context, verbose: int) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     # It reports every odd tag of a photo as an error; what matters comes as an outcome.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    # What GDAL warns of is raised where it matters; its own words come with -v.
+    gdal = logging.getLogger("rasterio")
+    gdal.addHandler(logging.NullHandler())
+    gdal.propagate = verbose > 0
 
 
 for _command in (translate, info, extract, footprint, ortho, pose, model):
