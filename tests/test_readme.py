@@ -16,7 +16,8 @@ from attachtrans.cli import cli
 from attachtrans.models import facts
 from attachtrans.models.catalog import MODEL_TYPES, NOT_YET
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_qa_script_runs_on_the_fixtures(fixture_copy, tmp_path):
@@ -69,3 +70,10 @@ def test_every_key_and_type_is_in_the_readme():
         assert f"`{key}`" in README, key
     for name in [*MODEL_TYPES, *NOT_YET]:
         assert name.split("_")[0] in README, name
+
+
+def test_every_test_that_is_named_exists() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in REPOSITORY.glob("tests/**/*.py"))
+    named = set(re.findall(r"`(test_\w+)`", README))
+    assert named
+    assert not [name for name in named if f"def {name}(" not in text]
