@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from attachtrans.errors import ArgumentError, SourceError
+from attachtrans.stores.filenames import safe_stem
 from attachtrans.stores.geopackage import read_schema, reading, same
 from attachtrans.stores.layers import LayerKind, read_layer
 from attachtrans.stores.layers import recognise as is_layer_file
@@ -40,7 +41,7 @@ def kind_of(source: str, choice: MosaicChoice) -> SourceKind:
     if service_address(source) is not None:
         return SourceKind.SERVICE
     path = Path(source)
-    if _GDAL_NAME.match(source) and not path.exists():
+    if is_named(source):
         return SourceKind.NAMED
     if collection_kind(path, choice) is not None:
         return SourceKind.COLLECTION
@@ -49,6 +50,20 @@ def kind_of(source: str, choice: MosaicChoice) -> SourceKind:
     if is_feature_class(path):
         return SourceKind.FEATURES
     return SourceKind.FOLDER if path.is_dir() else SourceKind.FILE
+
+
+def is_named(source: str) -> bool:
+    """Whether GDAL alone knows what is meant: it is no path."""
+    return _GDAL_NAME.match(source) is not None and not Path(source).exists()
+
+
+def path_to_call_by(source: str) -> Path:
+    """A source's path; of what has none, as good a file name as there is."""
+    if not is_named(source):
+        return Path(source)
+    last = source.rpartition("/")[2]
+    in_archive = source.lower().startswith("/vsi")
+    return Path(last if in_archive else safe_stem(last).replace(".", "_"))
 
 
 def kind_behind(source: str, layer: str | None) -> tuple[SourceKind, str]:

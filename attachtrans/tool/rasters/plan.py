@@ -31,7 +31,7 @@ from attachtrans.tool.rasters.inputs import (
     of_folder,
     of_service,
 )
-from attachtrans.tool.rasters.kinds import SourceKind, kind_of, name_of_tiles
+from attachtrans.tool.rasters.kinds import SourceKind, kind_of, name_of_tiles, path_to_call_by
 from attachtrans.tool.rasters.run import RasterJob, RasterTranslation
 from attachtrans.tool.sources import Choice
 
@@ -140,7 +140,7 @@ def find_rasters(request: Request) -> Found:
         search = _search(request, Path("service"))
         return Found(_planned(request, of_service(request.address, search), search))
     path = Path(source)
-    search = _search(request, path)
+    search = _search(request, path_to_call_by(source))
     kind = kind_of(source, search.collection())
     if kind in {SourceKind.NAMED, SourceKind.TILES}:
         tiles = kind is SourceKind.TILES

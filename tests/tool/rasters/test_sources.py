@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,7 @@ from shapely.geometry import box
 from attachtrans.errors import ArgumentError, SourceError
 from attachtrans.report import Status
 from attachtrans.stores.raster.image import quiet
+from attachtrans.tool.rasters.kinds import path_to_call_by
 from attachtrans.tool.translate import translate_pixels
 from tests.stores.layers.test_cim import document, features, raster, standard
 from tests.stores.layers.test_qgis import layer, project
@@ -280,6 +282,17 @@ def test_what_is_not_there_is_said(x2: Path, tmp_path: Path) -> None:
     for flag in ({"layer": "x"}, {"where": "a = 1"}, {"patterns": ["*.tif"]}):
         with pytest.raises(ArgumentError, match="is one raster; leave it out"):
             run(source, x2, tmp_path / "out.tif", **flag)
+
+
+def test_what_has_no_path_gets_a_plain_name(
+    x2: Path, parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(parts)
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.write("parts/a.tif", "in/a.tif")
+    run("/vsizip/a.zip/in/a.tif", x2, None)
+    assert (parts / "a_translated.tif").exists()
+    assert path_to_call_by('NETCDF:"deep/a.nc":Band2') == Path("a_nc_Band2")
 
 
 def test_a_mosaic_is_not_written_into_its_own_folder(x2: Path, parts: Path) -> None:
