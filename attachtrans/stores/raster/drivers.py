@@ -106,6 +106,8 @@ def check_writable(path: Path, spec: RasterSpec, options: RasterOptions) -> None
     refused = [text for text in said if "creation option" in text or "not recognised" in text]
     if refused:
         raise ArgumentError(f"--co: {'; '.join(refused)}")
+    if any("clipped" in text for text in said):
+        lost.append("clips its values")
     if lost:
         raise ArgumentError(
             f"{driver} cannot hold this raster: it {' and '.join(lost)}. Take another --driver "

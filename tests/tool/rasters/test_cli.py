@@ -107,6 +107,14 @@ def test_complex_numbers_are_refused(x2: Path, tmp_path: Path) -> None:
     assert "complex64 cannot be translated" in done.err
 
 
+def test_a_format_that_would_clip_values_is_refused(x2: Path, tmp_path: Path) -> None:
+    """Some JPEG libraries hold 12 bits, to which 16 would be cut; others hold 8."""
+    source = write(tmp_path / "in.tif", scene(3, 20, 20, "uint16"))
+    done = call("translate", source, "-m", x2, "-o", tmp_path / "out.jpg", "--driver", "JPEG")
+    assert done.code == BAD_USAGE
+    assert "JPEG cannot hold this raster" in done.err
+
+
 def test_a_driver_makes_what_the_outputs_name_does_not_say(x2: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.tif", scene(3, 20, 20))
     command = ["translate", source, "-m", x2, "-o", tmp_path / "out.bsq", "--driver", "ENVI"]
