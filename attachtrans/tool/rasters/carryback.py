@@ -62,7 +62,7 @@ def warp(
     raster = gridded(open_raster(result), grid, place, resampling=asked.resampling)
     with (
         closing(raster),
-        ResumableWriter(target, spec, options, job=f"{job} of {prepared.course}") as writer,
+        ResumableWriter(target, spec, options, job=f"{job} of {prepared.resume_key}") as writer,
     ):
         for number, block in enumerate(_blocks(grid.size)[writer.done :], start=writer.done + 1):
             values, shown = raster.read(block), raster.read_mask(block) > 0

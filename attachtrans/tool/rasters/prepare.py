@@ -131,7 +131,7 @@ class Prepared:
     bands   that the net gets, by number from 1
     spec    of the result
     job     name of what is made: of which raster, in which bands, by which model
-    course  name of that and of how it is made: an unfinished file is gone on with in the same way
+    resume_key  name of that and of how it is made, by which an unfinished file is gone on with
     plan    how the net's engine cuts it; None: it takes the raster in one piece
     """
 
@@ -139,7 +139,7 @@ class Prepared:
     bands: tuple[int, ...]
     spec: RasterSpec
     job: str
-    course: str
+    resume_key: str
     plan: Plan | None
 
 
@@ -181,8 +181,8 @@ def prepare(
         **_place(view, size),
         **_described(raster, bands, net, alpha=view.alpha),
     )
-    course = digest([job, _cut(plan), __version__])
-    return Prepared(view=view, bands=bands, spec=spec, job=job, course=course, plan=plan)
+    resume_key = digest([job, _cut(plan), __version__])
+    return Prepared(view=view, bands=bands, spec=spec, job=job, resume_key=resume_key, plan=plan)
 
 
 def _own_tags(raster: Raster) -> Mapping[str, str]:

@@ -265,7 +265,9 @@ class _Run:
         """Write a raster's result; with smaller tiles, from its beginning, when memory runs out."""
         while True:
             try:
-                with ResumableWriter(target, prepared.spec, options, job=prepared.course) as writer:
+                with ResumableWriter(
+                    target, prepared.spec, options, job=prepared.resume_key
+                ) as writer:
                     if writer.note:
                         self._notes.append(writer.note)
                     self._fill(writer, prepared, engines)
@@ -325,14 +327,16 @@ class _Run:
         except InferenceError as error:
             if done > writer.done:
                 writer.checkpoint(done)
+            progress.settle()
             raise type(error)(f"{error} {writer.kept}".rstrip()) from error
-        except BaseException:
+        except BaseException as error:
             if done > writer.done:
                 with suppress(SinkError):  # the disk is full: the last checkpoint has to do
                     writer.checkpoint(done)
+            if isinstance(error, AttachtransError):  # else the run ends where it is
+                progress.settle()
             raise
         finally:
-            progress.settle()
             for name, seconds in run.times.wall.items():
                 self._times.wall[name] = self._times.wall.get(name, 0.0) + seconds
             for name, seconds in run.times.cpu.items():

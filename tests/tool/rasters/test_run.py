@@ -17,6 +17,7 @@ from attachtrans.errors import ArgumentError, NoMemoryError, OutputExistsError
 from attachtrans.infer.forward import Forward
 from attachtrans.infer.jobs import Tile
 from attachtrans.report import Status
+from attachtrans.stores.raster import ResumableWriter
 from attachtrans.tool.progress import Quiet
 from attachtrans.tool.translate import plan_translation
 from tests.tool.rasters.making import (
@@ -220,13 +221,11 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     class Stop(Exception):  # noqa: N818 - as if the user pressed Ctrl-C
         pass
 
-    def checkpointed(self: object, done: int) -> None:
+    def checkpointed(self: ResumableWriter, done: int) -> None:
         original(self, done)
         stops.append(done)
         if len(stops) == 2:
             raise Stop
-
-    from attachtrans.stores.raster import ResumableWriter
 
     original = ResumableWriter.checkpoint
     monkeypatch.setattr(ResumableWriter, "checkpoint", checkpointed)
@@ -307,6 +306,32 @@ def test_tiles_that_blocks_are_not_made_of(x2: Path, tmp_path: Path) -> None:
         run(source, x2, tmp_path / "out.tif", creation=sides)
     sides = {"BLOCKXSIZE": "256", "BLOCKYSIZE": "256"}
     assert run(source, x2, tmp_path / "out.tif", creation=sides).ok
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_run_of_other_blocks_begins_anew(
+    x2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device with larger tiles the whole may be one, and so be one block."""
+    array = scene(3, 300, 540)
+    source = write(tmp_path / "in.tif", array)
+    monkeypatch.setattr("attachtrans.tool.rasters.run._CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("attachtrans.infer.engine._NOMINAL", {"cpu": 64})
+    outcomes = iter(plan_translation(source, x2, tmp_path / "out.tif", device="cpu"))
+    stopped = ResumableWriter.checkpoint
+
+    def stop(self: ResumableWriter, done: int) -> None:
+        stopped(self, done)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResumableWriter, "checkpoint", stop)
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    monkeypatch.setattr(ResumableWriter, "checkpoint", stopped)
+    monkeypatch.setattr("attachtrans.infer.engine._NOMINAL", {"cpu": 4096})
+    report = run(source, x2, tmp_path / "out.tif")
+    assert any("begun anew" in note for note in report.notes)
+    assert np.array_equal(read(tmp_path / "out.tif"), in_memory(x2, array))
 
 
 def test_what_is_there_is_not_touched(x2: Path, gan: Path, tmp_path: Path) -> None:
