@@ -44,7 +44,11 @@ _ROOM_FOR_RASTERS = ("dem", "crs", "cog")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What `plan_translation` was asked for, as far as it concerns rasters."""
+    """What `plan_translation` was asked for, as far as it concerns rasters.
+
+    address     of a service
+    layer_crs   that a layer file assigns to its raster
+    """
 
     source: str
     model: str | os.PathLike[str]
@@ -59,6 +63,7 @@ class Request:
     dry_run: bool
     progress: Progress
     address: Address | None = None
+    layer_crs: str | None = None
 
     @property
     def path(self) -> Path:
@@ -96,6 +101,7 @@ class Request:
             chosen=replace(self.chosen, layer=layer, where=" AND ".join(both) or None),
             choice=replace(self.choice, bands=bands),
             address=address,
+            layer_crs=found.crs if found.kind is LayerKind.RASTER else None,
         )
 
     def require_rasters(self, flags: Sequence[str], **options: object) -> None:
@@ -272,6 +278,7 @@ def _checked(request: Request, inputs: RasterInputs, search: Search) -> RasterTr
             options=options,
             space=space,
             dem=request.placing.dem,
+            layer_crs=request.layer_crs,
         ),
         dry_run=request.dry_run,
         progress=request.progress,

@@ -21,6 +21,7 @@ from attachtrans.errors import (
     SinkError,
 )
 from attachtrans.flow import StageTimes
+from attachtrans.geo.frame import read_crs
 from attachtrans.geo.gridding import Gridding
 from attachtrans.geo.view import Georef
 from attachtrans.report import Outcome, Report, Status
@@ -59,6 +60,7 @@ class RasterJob:
     output   the file or the folder that is written
     options  how results are stored
     dem      ground under rasters with an RPC; None: its mean height
+    layer_crs   of a raster whose file does not say its own
     """
 
     source: Path
@@ -69,6 +71,7 @@ class RasterJob:
     options: RasterOptions
     space: Space
     dem: Path | None = None
+    layer_crs: str | None = None
 
 
 @dataclass(slots=True)
@@ -217,7 +220,10 @@ class _Run:
             return placed(raster) if known else None
         dem, notes = self._job.dem, self._notes
         on_ground = None if dem is None else on_dem(raster, dem, stack, notes)
-        return on_ground or raster.georef(crs=self._gridding.crs if raster.rpc else None)
+        system, said = self._gridding.crs if raster.rpc else None, self._job.layer_crs
+        if said is not None and raster.crs is None and not raster.rpc:
+            system = read_crs(said)
+        return on_ground or raster.georef(crs=system)
 
     def _ready(self) -> RasterEngines:
         """The net, loaded when the first raster needs it."""

@@ -266,6 +266,17 @@ def test_a_layer_file_leads_to_a_raster(x2: Path, parts: Path, pixels: Pixels) -
     assert np.array_equal(read(parts / "pro.tif"), first)
 
 
+def test_a_layer_says_the_system_of_a_raster_that_does_not(x2: Path, tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", scene(3, 20, 30), crs=None)
+    system = "<srs><spatialrefsys><authid>EPSG:25833</authid></spatialrefsys></srs>"
+    run(
+        project(tmp_path / "p.qgs", layer("L", "gdal", "./a.tif", system)), x2, tmp_path / "out.tif"
+    )
+    with rasterio.open(tmp_path / "out.tif") as data:
+        assert data.crs == rasterio.CRS.from_epsg(25833)
+        assert data.transform == NORTH_UP @ Affine.scale(0.5)
+
+
 def test_a_layer_of_footprints_keeps_its_query(x2: Path, parts: Path, pixels: Pixels) -> None:
     footprints(".shp")(parts)
     query = features(standard("Shapefile", ".", "footprints.shp"), where="date = '2024-05-01'")
