@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attachtrans import __version__
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, AttachtransError
 from attachtrans.journal import SUFFIX, JobDescription, Journal, now
 from attachtrans.stores.backup import kept_stem
 from attachtrans.stores.base import PhotoSink
@@ -22,7 +22,7 @@ from attachtrans.stores.foldersink import (
     prepare_results,
     results_journal,
 )
-from attachtrans.stores.geodatabase.append import GeodatabaseSink, open_staging
+from attachtrans.stores.geodatabase.append import GeodatabaseSink, drop_staging, open_staging
 from attachtrans.stores.geodatabase.kinds import is_geodatabase
 from attachtrans.stores.indexed import FolderIndex, FolderRowsSink, IndexedSink
 from attachtrans.stores.outputclass import OutputClass, Provenance, refuse_own_layer
@@ -163,7 +163,11 @@ class Job(NamedTuple):
         if layers != ("",):
             refuse_own_layer(self.source, output, target_names(layers, output.layer))
         staging = open_staging(output.path)
-        inner = self._rows_sink(replace(output, path=staging), footprints)
+        try:
+            inner = self._rows_sink(replace(output, path=staging), footprints)
+        except AttachtransError:  # nothing is computed yet
+            drop_staging(staging)
+            raise
         return GeodatabaseSink(inner, staging, output.path)
 
     def _rows_sink(self, output: OutputClass, footprints: Footprinting) -> PhotoSink:

@@ -1,8 +1,11 @@
 """Results appended to a feature class of a geodatabase: the sink behind --output OUT.gdb:layer.
 
+It may be a .geodatabase as well.
+
 The sinks that append to GeoPackages fill a GeoPackage beside the geodatabase, photo by photo and
-durably. In the end its new rows go into the geodatabase all together (see `publish`). So a run that
-is killed loses nothing: the next one first puts in what the last one left.
+durably. In the end its new rows go into the geodatabase all together (see `publish` for .gdb,
+`mobilepublish` for .geodatabase). So a run that is killed loses nothing: the next one first puts in
+what the last one left.
 
 The staging GeoPackage begins with what the geodatabase holds, without its photos, so that the
 sinks find what is there already.
@@ -14,14 +17,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from attachtrans.errors import SchemaError, SinkError
+from attachtrans.errors import SinkError
 from attachtrans.stores.base import Objection, PhotoSink
 from attachtrans.stores.durable import sync_folder
+from attachtrans.stores.geodatabase import mobilepublish, publish
 from attachtrans.stores.geodatabase.edition import clear
 from attachtrans.stores.geodatabase.gdal import library
-from attachtrans.stores.geodatabase.kinds import refuse_writing
+from attachtrans.stores.geodatabase.kinds import Kind, kind_of, refuse_writing
 from attachtrans.stores.geodatabase.mirror import make_mirror
-from attachtrans.stores.geodatabase.publish import SEED, check, is_output, publish
+from attachtrans.stores.geodatabase.staging import SEED, is_output
 from attachtrans.stores.geopackage import connect, quote, read_schema
 from attachtrans.stores.registry import has_table
 from attachtrans.types import Draft, Item
@@ -32,14 +36,15 @@ def open_staging(path: Path) -> Path:
 
     Raises SinkError, SourceError.
     """
-    library()
-    clear(path)
+    if kind_of(path) is Kind.FILE:
+        library()
+        clear(path)
     if path.exists():
         refuse_writing(path)
     staging = path.resolve().with_name(f".{path.name}.attachtrans-staged.gpkg")
     if staging.exists() and _is_made(staging):
         try:
-            publish(staging, path)
+            _publish(staging, path)
         except SinkError as error:
             raise SinkError(
                 f"{error} What an interrupted run left is in {staging}; delete that file to do "
@@ -49,6 +54,14 @@ def open_staging(path: Path) -> Path:
     if path.exists():
         _seed(path, staging)
     return staging
+
+
+def _publish(staging: Path, path: Path) -> None:
+    """Put what is staged into a geodatabase of either kind. Raises SinkError."""
+    if kind_of(path) is Kind.MOBILE:
+        mobilepublish.publish(staging, path)
+    else:
+        publish.publish(staging, path)
 
 
 def _is_made(staging: Path) -> bool:
@@ -88,10 +101,16 @@ class GeodatabaseSink:
     """A `PhotoSink` over one that fills the staging GeoPackage of a geodatabase."""
 
     def __init__(self, inner: PhotoSink, staging: Path, path: Path) -> None:
-        """`inner` has carried its features over. Raises SchemaError when they do not fit."""
+        """`inner` has carried its features over. Raises SchemaError when they do not fit.
+
+        What is staged then goes, as nothing is computed yet. Raises SinkError as well.
+        """
         try:
-            check(staging, path)
-        except SchemaError:
+            if kind_of(path) is Kind.MOBILE:
+                mobilepublish.check(staging, path)
+            else:
+                publish.check(staging, path)
+        except SinkError:
             inner.close()
             drop_staging(staging)
             raise
@@ -119,7 +138,7 @@ class GeodatabaseSink:
         """See PhotoSink: put everything into the geodatabase."""
         notes = self._inner.finish()
         self._inner.close()
-        publish(self._staging, self._path)
+        _publish(self._staging, self._path)
         drop_staging(self._staging)
         return tuple(note.replace(str(self._staging), str(self._path)) for note in notes)
 

@@ -7,11 +7,11 @@ the R-tree of each layer confirms every geometry:
     3 bytes  srid, little-endian
     4 bytes  number of points n, little-endian; separators of parts count
     1 byte   0x04 points, 0x14 lines, 0x18 areas
-    1 byte   1 point, 2 or 4 line, 8 area; + 0x40: it has several parts
-    varints  bounds (four; short lines and points have none)
+    1 byte   1 point, 2 line that meets itself, 4 other line, 8 area; + 0x40: it has several parts
+    varints  of more than ten points: their bounds (four)
     varints  with several parts: how many follow, then the number of points of each but the last
-    varint   number of bytes of the coordinates
-    up to 7 bytes that say nothing of the place
+    4 bytes  a varint, the number of bytes of the coordinates; what it leaves over says nothing
+    4 bytes  01 00 00 00
     varints  coordinates: x, y as steps from the point before, in units of the layer's lattice
 
 Between parts stands a separator, the point (-1, 0). A varint holds 6 bits and its sign (0x40) in
@@ -48,6 +48,16 @@ class Lattice:
     def place(self, point: tuple[int, int]) -> tuple[float, float]:
         """A point in the layer's CRS, x before y."""
         return point[0] / self.units + self.false_x, point[1] / self.units + self.false_y
+
+    def index(self, x: float, y: float) -> tuple[int, int]:
+        """The point of the lattice at a place, or the one next to it; `place` turned round."""
+        return self._count(x, self.false_x), self._count(y, self.false_y)
+
+    def _count(self, value: float, false: float) -> int:
+        guess = round((value - false) * self.units)
+        # Where the lattice is finer than floats are, several counts have this value or none.
+        near = (guess, guess - 1, guess + 1)
+        return next((n for n in near if n / self.units + false == value), guess)
 
 
 def to_wkb(blob: bytes | None, lattice: Lattice) -> bytes | None:

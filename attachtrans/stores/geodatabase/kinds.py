@@ -91,10 +91,11 @@ def refuse_writing(path: Path) -> None:
 def refuse_output(path: Path, layout: str) -> None:
     """Raises ArgumentError where results cannot be appended to a geodatabase in this layout."""
     kind = kind_of(path)
-    if kind is Kind.MOBILE:
+    if kind is Kind.MOBILE and not path.exists():
         raise ArgumentError(
-            f"--output {path}: a mobile geodatabase can be read and its photos overwritten, but "
-            "only Esri's software makes classes in it. Write to out.gpkg or out.gdb"
+            f"--output {path}: there is no such file, and only Esri's software makes mobile "
+            "geodatabases. Write to out.gpkg or out.gdb, or name one that is there and has the "
+            "class"
         )
     if kind is not None and layout != "attach":
         raise ArgumentError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pyproj import CRS
@@ -36,17 +36,23 @@ from attachtrans.stores.schema import legal_type
 
 _UNTIL = "gdb_to_date"
 _ARCHIVE = ("gdb_archive_oid", "gdb_from_date", _UNTIL)
+_SYNC_DATASET = "{D86502F9-9758-45C6-9D23-6DD1A0107B47}"
 _SYSTEM = ("gdb_", "st_", "sqlite_")
 _NOON_2000, _JULIAN_2000 = datetime(2000, 1, 1, 12), 2451545.0  # noqa: DTZ001 - UTC, as written
 _TYPES = {1: "POINT", 2: "MULTIPOINT", 4: "MULTIPOINT", 5: "MULTILINESTRING", 6: "MULTIPOLYGON"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shapes:
-    """A geometry column, and how its coordinates are counted."""
+class Shapes:
+    """A geometry column, and how its coordinates are counted.
+
+    srid: the number of its spatial reference in this file. indexed: it has a spatial index.
+    """
 
     geometry: GdbGeometry
     lattice: Lattice
+    srid: int
+    indexed: bool
 
 
 def read_relations(path: Path) -> list[Relation]:
@@ -84,9 +90,18 @@ def replica_mark(connection: sqlite3.Connection, table: str) -> str | None:
         "SELECT name FROM sqlite_master WHERE type = 'view' AND lower(name) = ?",
         (f"{table.lower()}_evw",),
     ).fetchone()
-    if view is None and not columns.intersection(_ARCHIVE):
+    synchronised = connection.execute(
+        "SELECT Name FROM GDB_Items WHERE upper(Type) = ? AND lower(Name) IN (?, ?)",
+        (_SYNC_DATASET, table.lower(), f"main.{table.lower()}"),
+    ).fetchone()
+    if view is not None:
+        sign = f"the view {view[0]}"
+    elif columns.intersection(_ARCHIVE):
+        sign = "archive columns"
+    elif synchronised is not None:
+        sign = "it is registered for synchronising"
+    else:
         return None
-    sign = f"the view {view[0]}" if view else "archive columns"
     return (
         f"{table} belongs to an offline replica ({sign}): it keeps every version of a photo, and "
         "changes that do not go through Esri's software are never synchronised"
@@ -103,7 +118,7 @@ def _table(connection: sqlite3.Connection, path: Path, name: str) -> GdbTable:
     described = connection.execute(
         "SELECT name, type, pk FROM pragma_table_info(?) ORDER BY cid", (name,)
     ).fetchall()
-    shapes = _shapes(connection, name)
+    shapes = read_shapes(connection, name)
     shape_column = None if shapes is None else shapes.geometry.column
     key = next((column for column, _, pk in described if pk), "rowid")
     columns = columns_of(
@@ -137,17 +152,19 @@ def _declared(kind: str) -> str:
     return known.get(base) or legal_type(kind)
 
 
-def _shapes(connection: sqlite3.Connection, table: str) -> _Shapes | None:
+def read_shapes(connection: sqlite3.Connection, table: str) -> Shapes | None:
+    """The geometry column of a table, None when it has none."""
     row = connection.execute(
         "SELECT g.f_geometry_column, g.geometry_type, g.coord_dimension, s.auth_name, s.auth_srid, "
-        "s.srtext, s.falsex, s.falsey, s.xyunits FROM st_geometry_columns g "
+        "s.srtext, s.falsex, s.falsey, s.xyunits, "
+        "g.srid, g.spatial_index_type FROM st_geometry_columns g "
         "LEFT JOIN st_aux_spatial_reference_systems s ON s.srid = g.srid "
         "WHERE lower(g.f_table_name) = lower(?)",
         (table,),
     ).fetchone()
     if row is None:
         return None
-    column, kind, dimensions, authority, code, wkt, false_x, false_y, units = row
+    column, kind, dimensions, authority, code, wkt, false_x, false_y, units, srid, index = row
     geometry = GdbGeometry(
         column=column,
         type_name=_TYPES.get(kind or 0, "GEOMETRY"),
@@ -158,7 +175,7 @@ def _shapes(connection: sqlite3.Connection, table: str) -> _Shapes | None:
     lattice = Lattice(
         false_x=false_x or 0.0, false_y=false_y or 0.0, units=units or 1.0, flat=dimensions == 2
     )
-    return _Shapes(geometry=geometry, lattice=lattice)
+    return Shapes(geometry=geometry, lattice=lattice, srid=srid, indexed=bool(index))
 
 
 def _crs(authority: str | None, code: int | None, wkt: str | None) -> CRS | None:
@@ -175,7 +192,7 @@ def _rows(
     table: str,
     key: str,
     columns: tuple[GdbColumn, ...],
-    shapes: _Shapes | None,
+    shapes: Shapes | None,
 ) -> Iterator[GdbRow]:
     shape = "NULL" if shapes is None else quote(shapes.geometry.column)
     names = [
@@ -210,7 +227,7 @@ def _readable(blob: bytes | None, lattice: Lattice) -> bytes | None:
 
 def unread_geometries(connection: sqlite3.Connection, layer: str) -> int:
     """How many geometries of a layer cannot be read."""
-    shapes = _shapes(connection, layer)
+    shapes = read_shapes(connection, layer)
     if shapes is None:
         return 0
     column, bad = quote(shapes.geometry.column), 0
@@ -233,3 +250,14 @@ def _moment(value: Value) -> Value:
     except OverflowError:
         return value
     return f"{moment.isoformat(timespec='milliseconds')}Z"
+
+
+def julian_day(text: str) -> float:
+    """A moment in GeoPackage's form, as realdate columns hold it; UTC where it does not say.
+
+    Raises ValueError for other text.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return _JULIAN_2000 + (moment - _NOON_2000) / timedelta(days=1)

@@ -7,9 +7,8 @@ GlobalIDs are kept, as features and photos know each other by them; object ids a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,15 +18,19 @@ from attachtrans.stores.geodatabase.edition import edition
 from attachtrans.stores.geodatabase.filegdb import Binaries, read_relations, read_tables
 from attachtrans.stores.geodatabase.gdal import GdbFile, Value, created, opened
 from attachtrans.stores.geodatabase.specs import AttachmentRelation, FieldSpec, FieldType, LayerSpec
+from attachtrans.stores.geodatabase.staging import (
+    changed_keys,
+    guid_column,
+    is_output,
+    pending_keys,
+    seeded_keys,
+    staged_rows,
+)
 from attachtrans.stores.geodatabase.tables import GdbGeometry, GdbTable
 from attachtrans.stores.geopackage import Table, connect, quote, read_schema, same
-from attachtrans.stores.gpb import well_known
 from attachtrans.stores.registry import read_geometry
-from attachtrans.stores.schema import GUID, MODEL_FP, SRC_FID
+from attachtrans.stores.schema import GUID, SRC_FID
 from attachtrans.stores.srs import read_all_srs
-
-SEED = "attachtrans_seed_"
-"""Names of the copies of tables as they were when the staging GeoPackage was made."""
 
 _SUFFIX = "__ATTACH"
 _INT16 = 2  # OFSTInt16
@@ -58,20 +61,6 @@ _ATTACHMENT_FIELDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """A row to write: its key in the staging GeoPackage, its values, its geometry (WKB)."""
-
-    key: int
-    values: Mapping[str, Value]
-    shape: bytes | None
-
-
-def is_output(table: Table) -> bool:
-    """Whether attachtrans made a table, which then names the model of each row."""
-    return table.column(MODEL_FP) is not None and not table.name.startswith(SEED)
-
-
 def publish(staging: Path, path: Path) -> None:
     """Put new and changed rows into the geodatabase, which is made when it is not there.
 
@@ -80,10 +69,13 @@ def publish(staging: Path, path: Path) -> None:
     """
     with closing(connect(staging)) as source:
         tables = [table for table in read_schema(source, staging).tables if is_output(table)]
-        changed = {table.name: _changed_keys(source, table) for table in tables}
+        there = {t.name: t for t in read_tables(path)} if path.exists() else {}
+        changed = {
+            table.name: pending_keys(source, table, _guids(table, there.get(table.name)))
+            for table in tables
+        }
         if not any(changed.values()):
             return
-        there = {t.name for t in read_tables(path)} if path.exists() else set()
         # A class comes with its table of attachments, though a run may not have got to any.
         new = [table for table in tables if table.name not in there]
         for table in new:
@@ -99,10 +91,18 @@ def publish(staging: Path, path: Path) -> None:
             written: dict[str, dict[int, int]] = {}
             with opened(copy) as file:
                 for table in tables:
-                    seeded = _seeded(source, table)
+                    seeded = seeded_keys(source, table)
                     written[table.name] = _write(file, source, table, changed[table.name], seeded)
             for table in tables:
                 _verify(copy, source, table, written[table.name])
+
+
+def _guids(table: Table, there: GdbTable | None) -> set[object]:
+    """The GlobalIDs of the rows of a table that is there."""
+    if there is None:
+        return set()
+    place = [column.name for column in there.columns].index(guid_column(table))
+    return {row.values[place] for row in there.rows}
 
 
 def check(staging: Path, path: Path) -> None:
@@ -126,7 +126,7 @@ def check(staging: Path, path: Path) -> None:
 def _check_shapes(source: sqlite3.Connection, table: Table, target: GdbGeometry) -> None:
     """Whether the added geometries are such as the class holds."""
     allowed = _ALLOWED.get(target.type_name)
-    for row in _rows(source, table, _changed_keys(source, table)):
+    for row in staged_rows(source, table, changed_keys(source, table)):
         if allowed is None or row.shape is None:
             continue
         order = "little" if row.shape[0] else "big"
@@ -137,40 +137,6 @@ def _check_shapes(source: sqlite3.Connection, table: Table, target: GdbGeometry)
                 f"source has others (feature {row.values.get(SRC_FID)!r}: well-known binary type "
                 f"{code}). Name another layer with --output OUT.gdb:layer"
             )
-
-
-def _changed_keys(source: sqlite3.Connection, table: Table) -> list[int]:
-    """The keys of the rows that were added or changed since the staging file was made."""
-    name, key = quote(table.name), quote(table.key or "rowid")
-    if not _has_seed(source, table):
-        return [fid for (fid,) in source.execute(f"SELECT {key} FROM {name} ORDER BY 1")]
-    # Seeded content is empty, new content is not: its length tells, without moving photos around.
-    columns = ", ".join(
-        f"length({quote(c.name)})" if c.declared == "BLOB" else quote(c.name) for c in table.columns
-    )
-    rows = f"SELECT {key} AS attachtrans_key, {columns} FROM "
-    sql = f"SELECT attachtrans_key FROM ({rows}{name} EXCEPT {rows}{quote(SEED + table.name)})"
-    return [fid for (fid,) in source.execute(f"{sql} ORDER BY 1")]
-
-
-def _has_seed(source: sqlite3.Connection, table: Table) -> bool:
-    return bool(
-        source.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = ?", (SEED + table.name,)
-        ).fetchall()
-    )
-
-
-def _seeded(source: sqlite3.Connection, table: Table) -> set[int]:
-    """The keys of the rows that the geodatabase held already."""
-    if not _has_seed(source, table):
-        return set()
-    return {
-        fid
-        for (fid,) in source.execute(
-            f"SELECT {quote(table.key or 'rowid')} FROM {quote(SEED + table.name)}"
-        )
-    }
 
 
 def _check_names(table: Table) -> None:
@@ -283,29 +249,13 @@ def _write(
 ) -> dict[int, int]:
     """Write these rows; returns the object ids that they have in the geodatabase, by their keys."""
     written = {}
-    for row in _rows(source, table, keys):
+    for row in staged_rows(source, table, keys):
         if row.key in seeded:
             file.update(table.name, row.key, row.values, row.shape)
             written[row.key] = row.key
         else:
             written[row.key] = file.insert(table.name, row.values, row.shape)
     return written
-
-
-def _rows(source: sqlite3.Connection, table: Table, keys: Sequence[int]) -> Iterator[_Row]:
-    shape = None if table.geometry is None else table.geometry.column
-    names = [c.name for c in table.columns if c.name != table.key]
-    sql = (
-        f"SELECT {', '.join(map(quote, names))} FROM {quote(table.name)} "
-        f"WHERE {quote(table.key or 'rowid')} = ?"
-    )
-    for key in keys:
-        row = source.execute(sql, (key,)).fetchone()
-        values = dict(zip(names, row, strict=True))
-        geometry = None if shape is None else well_known(values.pop(shape))
-        # What was seeded stays as it is: its content is in the geodatabase only.
-        kept = {name: value for name, value in values.items() if value != b""}
-        yield _Row(key=key, values=kept, shape=geometry)
 
 
 def _verify(
@@ -325,7 +275,7 @@ def _verify(
         raise SinkError(f"{wrong}: rows are missing. The geodatabase is as it was.")
     declared = {column.name: column.declared for column in there.columns}
     with closing(Binaries(copy)) as binaries:
-        for row in _rows(source, table, list(written)):
+        for row in staged_rows(source, table, list(written)):
             fid = written[row.key]
             values: dict[str, object] = dict(zip(declared, found[fid].values, strict=True))
             for name, value in row.values.items():
