@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from attachtrans.errors import ArgumentError
+from attachtrans.errors import ArgumentError, NoMemoryError
 from attachtrans.flow import StageTimes
 from attachtrans.roles import Translated
 from attachtrans.stores.raster.base import Raster
@@ -184,6 +184,11 @@ class WindowedRun:
             thread.start()
         try:
             yield from self._write_in_order()
+        except MemoryError as error:
+            raise NoMemoryError(
+                f"{self._reading.raster.name}: there is not enough memory for its parts ({error}): "
+                "close other programs, or give a part of it with --extent"
+            ) from error
         finally:
             self._queues.stop.set()
             self._queues.room.release()  # the reader may wait for room; it sees the stop then

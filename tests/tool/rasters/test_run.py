@@ -282,6 +282,20 @@ def test_no_memory_for_the_smallest_tiles(
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
 
+def test_no_memory_to_read_a_part(
+    x2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "in.tif", scene(3, 60, 60))
+
+    def none(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr("attachtrans.windowed.Reading.read", none)
+    with pytest.raises(NoMemoryError, match="in.tif: there is not enough memory"):
+        run(source, x2, tmp_path / "out.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
 def test_a_result_of_another_grid_is_another_result(x2: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.tif", scene(3, 60, 50))
     options = {"space": "pixel", "crs": "EPSG:25833"}
