@@ -111,6 +111,59 @@ def test_peers_run_as_commands_and_a_broken_one_is_left_out(jobs, bench, tmp_pat
     assert any("gone is left out" in line and "no_such_tool" in line for line in said)
 
 
+RASTER_PEER = """
+import json, os, sys
+from pathlib import Path
+home = Path(os.environ["BENCH_DIR"])
+# with Meter( is what marks such a script
+work = sys.argv[2]
+assert (home / "data" / {"big": "big.tif", "crop": "crop1500.tif"}[work]).is_file()
+(home / "out" / f"peer_{work}.tif").write_bytes(
+    (home / "out" / f"attachtrans_{work}.tif").read_bytes()
+)
+print(json.dumps({"wall": 2.0, "cpu": 4.0, "rss_mb": 100, "ok": True}))
+"""
+
+
+@pytest.fixture
+def rasters(jobs, monkeypatch):
+    """The raster jobs, in this process, with small scenes."""
+    from benchmarks import inputs
+    from benchmarks import rasters as found
+
+    monkeypatch.setattr(found, "in_process", jobs.in_process)
+    monkeypatch.setattr(inputs, "RASTER_TILE", 64)
+    monkeypatch.setattr(inputs, "VIRTUAL_TILE", 100)
+    monkeypatch.setattr(inputs, "CORNER_PX", 50)
+    return found
+
+
+def test_rasters_have_ratios_to_the_bare_net_and_to_others(jobs, rasters, bench, tmp_path):
+    peers = tmp_path / "peers"
+    peers.mkdir()
+    (peers / "monai.py").write_text(RASTER_PEER)
+    finding = jobs.raster(bench(megapixels=0.04, peers=peers))
+    assert set(finding.figures) == {"forward", "attachtrans", rasters.PEERS_BARE, "monai"}
+    assert finding.ratios["W"] == 1
+    assert {"E, CPU", "ours / monai", "peak memory, monai / ours"} <= set(finding.ratios)
+    assert finding.text.count("| 0 | yes | 0 |") == 2  # nothing is off, place and mask are right
+
+
+def test_tiles_of_others_cover_the_raster(rasters):
+    assert rasters.peer_batches(6000) == [(1, 3, 512, 512)] * 14**2
+    assert rasters.peer_batches(500) == [(1, 3, 500, 500)]
+
+
+def test_memory_of_rasters_of_all_shapes(jobs, rasters, bench, monkeypatch):
+    monkeypatch.setattr(rasters, "LONGER", 2)
+    monkeypatch.setattr(rasters, "VIRTUAL", 6000)
+    finding = jobs.raster_memory(bench(megapixels=0.01))
+    assert "first 66 rows of 200 x 200" in finding.figures
+    assert set(finding.ratios) == {
+        f"peak, {shape} / square, {kind}" for kind in rasters.KINDS for shape in ("wide", "high")
+    }
+
+
 def test_memory_compares_few_with_many(jobs, bench, monkeypatch):
     monkeypatch.setattr(jobs, "FEW", 1)
     finding = jobs.memory(bench(count=3))

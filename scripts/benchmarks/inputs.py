@@ -97,7 +97,6 @@ def write_raster(
     import numpy as np
     import rasterio
     from fixture_parts.scenes import SCENES
-    from rasterio.transform import from_origin
     from rasterio.windows import Window
 
     scenes = [scene(kind, (RASTER_TILE, RASTER_TILE)).transpose(2, 0, 1) for kind in SCENES]
@@ -112,7 +111,7 @@ def write_raster(
         "compress": "deflate",
         "zlevel": 1,
         "crs": RASTER_CRS,
-        "transform": from_origin(*RASTER_ORIGIN, RASTER_CELL, RASTER_CELL),
+        "transform": (RASTER_CELL, 0, RASTER_ORIGIN[0], 0, -RASTER_CELL, RASTER_ORIGIN[1]),
         "nodata": None if masked else 0,
     }
     rng = np.random.default_rng(7)

@@ -66,7 +66,7 @@ def inspect(settings: Settings) -> dict[str, Any]:
     near = np.ones((2 * (net.spec.receptive_field_px or 0) + 1,) * 2, np.uint8)
     inner = cv2.erode(valid.astype(np.uint8), near, borderValue=1).astype(bool)
     valid, inner = (np.kron(one, np.ones((scale, scale), bool)) for one in (valid, inner))
-    place = transform * rasterio.Affine.scale(1 / scale)
+    place = transform @ rasterio.Affine.scale(1 / scale)
     found = {}
     for name, path in settings["results"].items():
         with rasterio.open(Path(path)) as result:
