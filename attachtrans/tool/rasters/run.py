@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from attachtrans.tool.engines import LoadedModel
     from attachtrans.tool.rasters.engine import RasterEngines
 
+_LOG = logging.getLogger(__name__)
 # How long work may take that a crash undoes.
 _CHECKPOINT_S = 30.0
 
@@ -164,6 +166,12 @@ class _Run:
             if not self._job.inputs.separate:
                 raise
             status, reason = Status.FAILED, str(error)
+        except Exception as error:
+            if not self._job.inputs.separate:
+                raise
+            # As photos: what nobody foresaw goes to the log as well.
+            status, reason = Status.FAILED, f"unexpected {type(error).__name__}: {error}"
+            _LOG.exception("%s", one.key)
         return Outcome(
             item=item,
             status=status,

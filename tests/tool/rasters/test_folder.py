@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from attachtrans.report import Status
+from attachtrans.stores.raster import RasterImage
 from tests.tool.rasters.making import in_memory, read, run, scene, write
 
 
@@ -43,3 +46,24 @@ def test_rasters_and_photos_of_a_folder_and_what_is_wrong_with_some(
         "sub/b.tif",
         "photo.jpg",
     }
+
+
+def test_what_nobody_foresaw_stops_one_raster_only(
+    x2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        write(tmp_path / f"in/{name}.tif", scene(3, 30, 30))
+    reads = RasterImage.read
+
+    def read_all_but_a(self: RasterImage, *args: Any, **named: Any) -> Any:
+        if self.path.stem == "a":
+            raise RuntimeError("nobody foresaw this")
+        return reads(self, *args, **named)
+
+    monkeypatch.setattr(RasterImage, "read", read_all_but_a)
+    failed, done = run(tmp_path / "in", x2, tmp_path / "out").outcomes
+    assert failed.reason == "unexpected RuntimeError: nobody foresaw this"
+    assert (failed.status, done.status) == (Status.FAILED, Status.TRANSLATED)
+    assert "nobody foresaw" in caplog.text
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.tif"]
