@@ -122,7 +122,17 @@ COLLECTIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", COLLECTIONS)
+_LIKE_OTHERS = {"Shapefile", "GeoJSON"}
+"""Collections that are read as another one is."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind in _LIKE_OTHERS else ())
+        for kind in COLLECTIONS
+    ],
+)
 def test_a_collection_is_one_raster(
     kind: str, x2: Path, parts: Path, expected: Pixels, tmp_path: Path
 ) -> None:
@@ -135,7 +145,15 @@ def test_a_collection_is_one_raster(
         assert data.crs == rasterio.CRS.from_string(UTM)
 
 
-@pytest.mark.parametrize("kind", ["VRT", "GeoPackage", "STAC", "folder"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "VRT",
+        "folder",
+        pytest.param("GeoPackage", marks=pytest.mark.slow),
+        pytest.param("STAC", marks=pytest.mark.slow),
+    ],
+)
 def test_a_collection_one_by_one(kind: str, x2: Path, parts: Path, pixels: Pixels) -> None:
     source, output = COLLECTIONS[kind](parts), parts / "out"
     report = run(source, x2, output, mode="separate", mosaic=kind == "folder")
@@ -147,7 +165,7 @@ def test_a_collection_one_by_one(kind: str, x2: Path, parts: Path, pixels: Pixel
     assert [outcome.status for outcome in again.outcomes] == [Status.ALREADY] * 2
 
 
-@pytest.mark.parametrize(("order", "top"), [(None, 10), ("date-asc", 200), ("name", 200)])
+@pytest.mark.parametrize(("order", "top"), [(None, 10), ("date-asc", 200)])
 def test_the_raster_on_top_is_the_newest_or_as_asked(
     order: str | None, top: int, x2: Path, parts: Path
 ) -> None:
