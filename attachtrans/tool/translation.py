@@ -217,7 +217,15 @@ class Translation:
         journal = Journal(path)
         stack.callback(journal.close)
         journal.look_at(self.job.description.fingerprint)
-        return lambda _item, digest: journal.is_done(digest)
+        folder = self.job.writing.target
+        if folder is None:
+            return lambda _item, digest: journal.is_done(digest)
+
+        def there_already(item: Item, digest: str) -> bool:
+            result = journal.result(item.key, digest)
+            return result is not None and (folder / result[0]).is_file()
+
+        return there_already
 
     def report(self, outcomes: Iterable[Outcome]) -> Report:
         """The report of these outcomes of this run."""

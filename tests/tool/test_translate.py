@@ -257,3 +257,15 @@ def test_half_precision_that_nobody_asked_for_is_told(fixture_copy, monkeypatch)
     monkeypatch.setattr(Engine, "precision", property(lambda _: "bf16"))
     report = translate_pixels(source, "sr-x2", again=True, **options)
     assert any("bf16" in note and "--precision fp32" in note for note in report.notes)
+
+
+def test_a_dry_run_knows_what_a_folder_of_results_has(
+    fixtures_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    photos, out = fixtures_dir / "oblique" / "drone", tmp_path / "out"
+    report = translate_pixels(photos, model, out, device="cpu")
+    planned = translate_pixels(photos, model, out, device="cpu", dry_run=True)
+    assert planned.counts == {Status.ALREADY: report.counts[Status.TRANSLATED]}
+    min(out.glob("*.JPG")).unlink()
+    again = translate_pixels(photos, model, out, device="cpu", dry_run=True)
+    assert again.counts[Status.PLANNED] == 1
