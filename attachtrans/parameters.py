@@ -184,7 +184,7 @@ def class_output(value: PathLike | None, folder: PathLike | None, *, overwrite: 
         )
     if not path.lower().endswith((".gpkg", ".gdb", ".geodatabase")):
         raise ArgumentError(
-            f"out_featureclass {os.fspath(value)}: only GeoPackages and file geodatabases can be "
+            f"out_featureclass {os.fspath(value)}: only GeoPackages and geodatabases can be "
             "written, like out.gpkg/trees"
         )
     return path if layer is None else f"{path}:{layer}"

@@ -19,8 +19,9 @@ from PIL import Image
 from rasterio.control import GroundControlPoint
 
 from attachtrans import ia
-from attachtrans.errors import ArgumentError, SourceError
+from attachtrans.errors import ArgumentError, SchemaError, SourceError
 from tests.models.nets import bicubic_x2
+from tests.stores.geodatabase import mobileworld
 from tests.stores.geodatabase.world import unzipped
 from tests.stores.layers.test_cim import document, features, raster, service, standard
 from tests.stores.layers.test_qgis import layer, project
@@ -273,6 +274,22 @@ def test_a_geodatabase_as_output(
     assert "big__ATTACH" in fiona.listlayers(tmp_path / "copy.gdb")
     with pytest.raises(ArgumentError, match="mobile geodatabase"):
         translate(source / "valves", out_featureclass=tmp_path / "out.geodatabase")
+
+
+def test_a_class_of_a_mobile_geodatabase_as_output(
+    translate: Any, fixture_copy: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = fixture_copy("inspections.geodatabase")
+    out = tmp_path / "out.geodatabase"
+    shutil.copy(source, out)
+    mobileworld.add_class(out, "done", ["name text(80)", "seen realdate"])
+    result = translate(source / "assets", out_featureclass=out / "done", use_pixelspace=True)
+    assert result.path == out
+    result.save(tmp_path / "copy.geodatabase")
+    assert len(mobileworld.table(tmp_path / "copy.geodatabase", "done__ATTACH")) == 5
+    with pytest.raises(SchemaError, match="has no class more"):
+        translate(source / "assets", out_featureclass=out / "more", use_pixelspace=True)
+    assert {one.name for one in tmp_path.iterdir() if one.name.startswith(".")} == set()
 
 
 @pytest.mark.parametrize("name", ["a.shp", "a.lyrx", "a.qgs"])

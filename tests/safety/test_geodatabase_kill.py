@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
@@ -16,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from attachtrans.stores.geodatabase.append import open_staging
-
 from tests.models.nets import bicubic_x2
 from tests.safety.test_kill import kill_after, start
 from tests.safety.world import judge
@@ -163,29 +163,34 @@ def test_putting_results_into_a_mobile_geodatabase_survives_kill(fixture_copy: C
     interrupted = path.parent / "interrupted"
     shutil.copytree(output.parent, interrupted)
     rest = mobileworld.others(output, *RESULTS, IDS)
-    process = _CONTEXT.Process(target=put_in, args=(output, _CONTEXT.Event()))
-    started = time.monotonic()
+    begun = _CONTEXT.Event()
+    process = _CONTEXT.Process(target=put_in, args=(output, begun))
     process.start()
+    begun.wait(60)
+    started = time.monotonic()
     process.join()
     most = time.monotonic() - started
     expected = appended(output)
-    assert len(expected) == 4 + 4
-    for _ in range(8):
+    assert len(expected) == 4 + 5
+    killed = 0
+    for _ in range(4):
         shutil.rmtree(output.parent)
         shutil.copytree(interrupted, output.parent)
         begun = _CONTEXT.Event()
         process = _CONTEXT.Process(target=put_in, args=(output, begun))
         process.start()
         begun.wait(60)
-        process.join(random_.uniform(0, min(most, 0.3)))
+        process.join(random_.uniform(0, most))
         process.kill()
         process.join()
+        killed += process.exitcode == -signal.SIGKILL
         assert appended(output) in ([], expected)
         assert mobileworld.others(output, *RESULTS, IDS) == rest
         open_staging(output)
         assert appended(output) == expected
         assert mobileworld.damage(output) == {"ok"}
         assert mobileworld.others(output, *RESULTS, IDS) == rest
+    assert killed
 
 
 @pytest.mark.slow
