@@ -44,8 +44,10 @@ def encode(wkb: bytes, lattice: Lattice, srid: int, type_name: str) -> Encoded |
     geometry = _read(wkb, type_name)
     if geometry.is_empty:
         return None
-    if not lattice.flat:
-        raise ValueError("the class has Z or M, which are not written here")
+    if not lattice.known:
+        raise ValueError(
+            "the class has Z or M, or a spatial reference that the file does not define"
+        )
     form, to_parts = _FORMS[type_name]
     kind, parts = to_parts(geometry, lattice)
     every = [point for part in parts for point in part]

@@ -37,13 +37,13 @@ _Points = list[tuple[int, int]]
 class Lattice:
     """How a layer's coordinates are counted: `units` to a unit of its CRS, from (false_x, false_y).
 
-    flat: it has neither Z nor M.
+    known: the file says how, and there is neither Z nor M.
     """
 
     false_x: float
     false_y: float
     units: float
-    flat: bool = True
+    known: bool = True
 
     def place(self, point: tuple[int, int]) -> tuple[float, float]:
         """A point in the layer's CRS, x before y."""
@@ -72,8 +72,10 @@ def to_wkb(blob: bytes | None, lattice: Lattice) -> bytes | None:
     count, kind = int.from_bytes(blob[4:8], "little"), blob[9] & ~_SEVERAL
     if count == 0:
         return None
-    if kind not in _CLASSES.get(blob[8], ()) or not lattice.flat:
-        raise ValueError("a geometry with Z, M or curves, or of a kind that is not known here")
+    if kind not in _CLASSES.get(blob[8], ()) or not lattice.known:
+        raise ValueError(
+            "a geometry with Z, M, curves or a spatial reference that is not known here"
+        )
     try:
         parts = list(_parts(blob, count))
     except IndexError as error:

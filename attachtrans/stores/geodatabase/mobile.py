@@ -172,8 +172,12 @@ def read_shapes(connection: sqlite3.Connection, table: str) -> Shapes | None:
         m=False,
         crs=_crs(authority, code, wkt),
     )
+    # Esri's software knows some spatial references by heart: their lattice is not in the file.
     lattice = Lattice(
-        false_x=false_x or 0.0, false_y=false_y or 0.0, units=units or 1.0, flat=dimensions == 2
+        false_x=false_x or 0.0,
+        false_y=false_y or 0.0,
+        units=units or 1.0,
+        known=dimensions == 2 and units is not None,
     )
     return Shapes(geometry=geometry, lattice=lattice, srid=srid, indexed=bool(index))
 

@@ -67,8 +67,9 @@ class Geodatabase(VectorTable):
 def _of_mobile(connection: sqlite3.Connection, table: PhotoTable) -> PhotoTable:
     unread = {layer: unread_geometries(connection, layer) for layer in table.layers}
     warnings = [
-        f"{layer}: {count} geometries (with Z, M or curves) cannot be read from a mobile "
-        "geodatabase; what is made of their features has none"
+        f"{layer}: {count} geometries (with Z, M, curves or a spatial reference that the file "
+        "does not define) cannot be read from a mobile geodatabase; what is made of their features "
+        "has none"
         for layer, count in unread.items()
         if count
     ]

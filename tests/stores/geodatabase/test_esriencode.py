@@ -151,6 +151,6 @@ def test_what_a_class_cannot_hold_is_refused(wkb: bytes, type_name: str, message
 
 
 def test_more_dimensions_are_refused() -> None:
-    deep = Lattice(false_x=0, false_y=0, units=1, flat=False)
+    deep = Lattice(false_x=0, false_y=0, units=1, known=False)
     with pytest.raises(ValueError, match="Z or M"):
         encode(shapely.Point(1, 2).wkb, deep, SRID, "POINT")

@@ -102,8 +102,8 @@ def test_anything_else_is_refused_in_one_way(noise: bytes) -> None:
 
 
 def test_more_dimensions_are_refused() -> None:
-    deep = Lattice(false_x=0, false_y=0, units=1, flat=False)
-    with pytest.raises(ValueError, match="with Z, M or curves"):
+    deep = Lattice(false_x=0, false_y=0, units=1, known=False)
+    with pytest.raises(ValueError, match="with Z, M, curves"):
         to_wkb(blob((0x04, 1), [[(5, 5)]]), deep)
 
 

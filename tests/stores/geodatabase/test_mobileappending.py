@@ -184,6 +184,7 @@ def _execute(path: Path, sql: str) -> None:
         ),
         ("ALTER TABLE done DROP COLUMN SRC_LAYER", "has no column SRC_LAYER"),
         ("DROP TABLE done__ATTACH", "has no column REL_GLOBALID"),
+        ("UPDATE st_geometry_columns SET srid = 4326", "done is in NONE:0"),
         ("DROP TABLE st_spindex__done_Shape", "spatial index of done is of a kind"),
         (
             "CREATE TRIGGER own AFTER INSERT ON done BEGIN SELECT ST_AsText(NEW.Shape); END",

@@ -24,6 +24,7 @@ from attachtrans.stores.geodatabase.specs import FieldSpec, FieldType, LayerSpec
 from attachtrans.stores.inventory import inventory
 from attachtrans.stores.photos import open_photos
 from attachtrans.stores.selection import Selection
+from attachtrans.stores.vectortable import paths_of
 from attachtrans.types import FeatureRef
 from tests.stores.geodatabase.world import photos_in, rows, source
 from tests.stores.gpkg import JPEG
@@ -284,3 +285,15 @@ def test_fiona_sees_the_fixture_as_it_was_made(gdb: Path) -> None:
     with opened(gdb):
         pass  # GDAL writes nothing for having been there
     assert rows(gdb) == found
+
+
+def test_places_are_not_made_up_where_the_file_does_not_say_how_they_are_counted(
+    mobile: Path,
+) -> None:
+    with closing(sqlite3.connect(mobile)) as connection, connection:
+        connection.execute("UPDATE st_geometry_columns SET srid = 4326")
+    readable = as_source(mobile)
+    (table,) = detect(readable)
+    assert "assets: 3 geometries" in table.warnings[-1]
+    with closing(sqlite3.connect(paths_of(readable)[1])) as connection:
+        assert connection.execute("SELECT count(Shape) FROM assets").fetchone() == (0,)
