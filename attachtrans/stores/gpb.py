@@ -85,26 +85,6 @@ def well_known(blob: object) -> bytes | None:
     return None if doubles is None else blob[8 + 8 * doubles :]
 
 
-def to_iso(wkb: bytes) -> bytes:
-    """A well-known binary in ISO's form, of one that may mark Z by a bit as GDAL's older form does.
-
-    Raises ValueError when it is not well-known binary.
-    """
-    walk = _Walk(wkb, 0)
-    try:
-        for _ in walk.points():
-            pass
-    except (struct.error, IndexError, KeyError) as error:
-        message = f"not a well-known binary: {error}"
-        raise ValueError(message) from error
-    iso = bytearray(wkb)
-    for offset, order in walk.codes:
-        (code,) = struct.unpack_from(f"{order}I", wkb, offset)
-        code += 1000 * bool(code & _EWKB_Z) + 2000 * bool(code & _EWKB_M)
-        struct.pack_into(f"{order}I", iso, offset, code & 0x0FFFFFFF)
-    return bytes(iso)
-
-
 def _bounds(chunks: Iterable[tuple[array[float], array[float]]]) -> Envelope | None:
     min_x = min_y = math.inf
     max_x = max_y = -math.inf
@@ -122,8 +102,6 @@ class _Walk:
     def __init__(self, blob: bytes, offset: int) -> None:
         self._blob = blob
         self._offset = offset
-        self.codes: list[tuple[int, str]] = []
-        """Where each geometry type was found, and its byte order."""
 
     def points(self) -> Iterator[tuple[array[float], array[float]]]:
         """Yield (xs, ys) of each run of points, and of what arcs add to them."""
@@ -150,7 +128,6 @@ class _Walk:
 
     def _type(self, order: str) -> tuple[int, int]:
         """Geometry type without its dimension marks, and the number of ordinates of a point."""
-        self.codes.append((self._offset, order))
         code = self._count(order)
         marks = bool(code & _EWKB_Z) + bool(code & _EWKB_M)
         if code & _EWKB_SRID:
