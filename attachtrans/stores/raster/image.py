@@ -30,7 +30,7 @@ Masked = np.ma.MaskedArray[Any, Any]
 T = TypeVar("T")
 _MOST_NAMES = 20
 _IN_ARCHIVE = re.compile(r"^(?:/vsi(?:zip|tar|gzip|7z|rar)/)+\{?", re.IGNORECASE)
-_LEAST_CACHE, _MOST_CACHE = 64_000_000, 512_000_000
+_LEAST_CACHE, _MOST_CACHE = 32_000_000, 512_000_000
 
 
 class RasterImage:
