@@ -185,7 +185,7 @@ def test_g6_cameras_with_a_horizon(shared, name):
     assert (off <= 2.0).mean() >= 0.999
 
 
-@pytest.mark.parametrize("pitch", [10.0, 25.0])
+@pytest.mark.parametrize("pitch", [pytest.param(10.0, marks=pytest.mark.slow), 25.0])
 def test_checkerboard_corners_of_a_rendered_photo(pitch):
     """The bar of 0.05 pixels of the ortho, on a photo that was rendered by following rays."""
     view = scene.view(eye=scene.camera((320, 240), pitch=pitch))

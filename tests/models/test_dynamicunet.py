@@ -99,6 +99,7 @@ def test_self_attention_by_its_formula():
     assert torch.allclose(attention(x), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_the_reach_is_what_a_spoiled_pixel_shows(batch_norm, bottleneck):

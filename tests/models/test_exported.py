@@ -63,6 +63,7 @@ def export(path: Path, net: nn.Module, shape=(2, 3, 16, 16), *, dynamic=(0, 2, 3
     return path
 
 
+@pytest.mark.slow
 def test_a_net_of_any_size_computes_what_torch_computes(tmp_path):
     net = Hand().eval()
     translator = load_model(export(tmp_path / "m.emd", net), device="cpu")

@@ -256,6 +256,7 @@ def test_called_directly_each_tile_is_an_image(tmp_path):
     assert torch.equal(translator(batch.to(torch.uint8)), result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bodies", "words"),
     [

@@ -75,6 +75,7 @@ def test_spec(tmp_path, model_type):
     assert out.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", TYPES)
 @pytest.mark.parametrize("sampling_type", ["ddim", "ddpm"])
 def test_the_batch_changes_nothing_and_the_seed_does(tmp_path, model_type, sampling_type):

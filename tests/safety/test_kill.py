@@ -225,7 +225,12 @@ OUTPUTS = ("attach", "media", "blob", "folder")
 
 
 @pytest.mark.parametrize(
-    ("name", "layout"), [("qfield", "media"), ("esri_objectid.gpkg", "blob"), ("mergin", "folder")]
+    ("name", "layout"),
+    [
+        ("qfield", "media"),
+        pytest.param("esri_objectid.gpkg", "blob", marks=pytest.mark.slow),
+        pytest.param("mergin", "folder", marks=pytest.mark.slow),
+    ],
 )
 def test_append_survives_kill(name: str, layout: str, fixture_copy: Callable[[str], Path]) -> None:
     append_under_fire(fixture_copy, name, layout, rounds=1, seed=5)

@@ -76,7 +76,7 @@ def test_what_is_no_geopackage_is_named(tmp_path: Path, make, says: str) -> None
 
 def test_a_file_geodatabase_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.gdb").mkdir()
-    with pytest.raises(SourceError, match="ogr2ogr"):
+    with pytest.raises(SourceError, match="file geodatabase can only be read where a source"):
         connect(tmp_path / "a.gdb")
 
 

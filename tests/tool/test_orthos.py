@@ -62,6 +62,7 @@ def test_each_photo_and_all_in_one(survey, tmp_path):
     assert any("2 photos in one raster" in note for note in run.notes)
 
 
+@pytest.mark.slow
 def test_threads_change_nothing(tmp_path):
     """Files byte for byte, outcomes, notes and their order; failures among them."""
     photos, placing, _ = world.survey(tmp_path, 5)

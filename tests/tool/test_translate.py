@@ -195,6 +195,7 @@ def test_a_work_folder_takes_journal_and_backup(
     assert report.counts[Status.TRANSLATED] == 0
 
 
+@pytest.mark.slow
 def test_surveys_of_one_name_share_a_work_folder(
     fixture_copy: Copy, model: Path, tmp_path: Path
 ) -> None:

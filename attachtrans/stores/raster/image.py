@@ -278,7 +278,7 @@ def gdal_window(window: Window, size: Size) -> Any:
 
 @contextmanager
 def bounded_cache(nbytes: int = 0) -> Iterator[None]:
-    """Let GDAL keep so many bytes of decoded blocks, 64 to 512 MB, where it takes 5 % of RAM."""
+    """Let GDAL keep so many bytes of decoded blocks, 32 to 512 MB, where it takes 5 % of RAM."""
     import rasterio
 
     with rasterio.Env(GDAL_CACHEMAX=min(max(nbytes, _LEAST_CACHE), _MOST_CACHE)):

@@ -68,7 +68,7 @@ def test_an_exact_net_gives_what_it_gives_of_the_whole(
 
 
 @pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("padding", [0, 16])
+@pytest.mark.parametrize("padding", [0, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_blended_net_gives_what_it_gives_of_the_whole(
     gan: Path, tmp_path: Path, padding: int
 ) -> None:
