@@ -57,6 +57,7 @@ from attachtrans.stores.schema import (
     SRC_GLOBALID,
     SRC_LAYER,
 )
+from attachtrans.stores.sinkaround import SinkAround
 from attachtrans.types import Draft, FeatureRef, Item
 
 _STEM = "results"
@@ -177,29 +178,17 @@ def _as_photos(table: Table) -> PhotoTable:
     )
 
 
-class IndexedSink:
+class IndexedSink(SinkAround):
     """A `PhotoSink` over one that fills a folder and its rows: writes the index in the end."""
 
     def __init__(self, inner: PhotoSink, index: FolderIndex) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._index = index
         self._written = 0
 
-    def holds(self, item: Item, digest: str) -> bool:
-        """See PhotoSink."""
-        return self._inner.holds(item, digest)
-
-    def objection(self, item: Item, digest: str, marks: tuple[str, ...]) -> Objection | None:
-        """See PhotoSink."""
-        return self._inner.objection(item, digest, marks)
-
-    def keep(self, item: Item, data: bytes) -> None:
-        """See PhotoSink."""
-        self._inner.keep(item, data)
-
     def commit(self, draft: Draft) -> None:
         """See PhotoSink."""
-        self._inner.commit(draft)
+        super().commit(draft)
         self._written += 1
 
     def finish(self) -> tuple[str, ...]:

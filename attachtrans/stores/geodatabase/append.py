@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 from attachtrans.errors import SinkError
-from attachtrans.stores.base import Objection, PhotoSink
+from attachtrans.stores.base import PhotoSink
 from attachtrans.stores.durable import sync_folder
 from attachtrans.stores.geodatabase import mobilepublish, publish
 from attachtrans.stores.geodatabase.edition import clear
@@ -28,7 +28,7 @@ from attachtrans.stores.geodatabase.mirror import make_mirror
 from attachtrans.stores.geodatabase.staging import SEED, is_output
 from attachtrans.stores.geopackage import connect, quote, read_schema
 from attachtrans.stores.registry import has_table
-from attachtrans.types import Draft, Item
+from attachtrans.stores.sinkaround import SinkAround
 
 
 def open_staging(path: Path) -> Path:
@@ -97,7 +97,7 @@ def _seed(path: Path, staging: Path) -> None:
         raise SinkError(f"{staging} cannot be written: {error}") from error
 
 
-class GeodatabaseSink:
+class GeodatabaseSink(SinkAround):
     """A `PhotoSink` over one that fills the staging GeoPackage of a geodatabase."""
 
     def __init__(self, inner: PhotoSink, staging: Path, path: Path) -> None:
@@ -114,25 +114,9 @@ class GeodatabaseSink:
             inner.close()
             drop_staging(staging)
             raise
-        self._inner = inner
+        super().__init__(inner)
         self._staging = staging
         self._path = path
-
-    def holds(self, item: Item, digest: str) -> bool:
-        """See PhotoSink."""
-        return self._inner.holds(item, digest)
-
-    def objection(self, item: Item, digest: str, marks: tuple[str, ...]) -> Objection | None:
-        """See PhotoSink."""
-        return self._inner.objection(item, digest, marks)
-
-    def keep(self, item: Item, data: bytes) -> None:
-        """See PhotoSink."""
-        self._inner.keep(item, data)
-
-    def commit(self, draft: Draft) -> None:
-        """See PhotoSink."""
-        self._inner.commit(draft)
 
     def finish(self) -> tuple[str, ...]:
         """See PhotoSink: put everything into the geodatabase."""
