@@ -145,7 +145,7 @@ def test_other_files(shared: Path) -> None:
     folder = shared / "data" / "geopackage"
     for name, says in (
         ("esri_usa.geodatabase", "mobile geodatabase"),
-        ("made/attach_globalid.gdb", "ogr2ogr"),
+        ("made/attach_globalid.gdb", "file geodatabase"),
         ("README.txt", "not an SQLite file"),
     ):
         with pytest.raises(SourceError, match=says):

@@ -7,7 +7,6 @@ curves as lines.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import repeat
@@ -34,6 +33,7 @@ from attachtrans.stores.geodatabase.tables import (
     Value,
     columns_of,
 )
+from attachtrans.stores.measured import measures_aside
 
 _ROWS_PER_STEP = 50_000
 _DECLARED = {
@@ -251,8 +251,7 @@ def _explained(path: Path) -> Iterator[None]:
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError
 
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Measured")
+        with measures_aside():
             yield
     except (DataSourceError, DataLayerError, FeatureError, FieldError, SinkError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error

@@ -21,6 +21,7 @@ from pyproj import CRS
 
 from attachtrans.errors import ArgumentError, CrsError, LayoutError, SourceError
 from attachtrans.geo.frame import read_crs
+from attachtrans.stores.measured import measures_aside
 from attachtrans.stores.mosaics.base import Bounds, Contents, Entry, MosaicChoice
 from attachtrans.stores.mosaics.listing import is_network
 from attachtrans.stores.resolve import is_remote
@@ -173,7 +174,8 @@ def _layers(path: Path, wanted: str | None) -> Iterator[_Layer]:
     import pyogrio
 
     try:
-        listed = pyogrio.list_layers(path).tolist()
+        with measures_aside():
+            listed = pyogrio.list_layers(path).tolist()
         names = [str(name) for name, shape in listed if shape and "Polygon" in shape]
         # A GeoJSON's layer is of no one type until all of it was read.
         names = names or [str(name) for name, shape in listed if shape in ("Unknown", None)]
@@ -183,7 +185,8 @@ def _layers(path: Path, wanted: str | None) -> Iterator[_Layer]:
                 raise ArgumentError(f"{path}: has no layer {wanted}; it has {', '.join(every)}")
             names = [wanted]
         for name in names:
-            info = pyogrio.read_info(path, layer=name)
+            with measures_aside():
+                info = pyogrio.read_info(path, layer=name)
             yield _Layer(
                 path=path,
                 name=name,
@@ -218,15 +221,16 @@ def _columns(
     """Columns by name, and "" for well-known binary, None without geometry."""
     import pyogrio.raw
 
-    meta, _, shapes, data = pyogrio.raw.read(
-        layer.path,
-        layer=layer.name,
-        columns=list(names),
-        max_features=most,
-        where=where,
-        read_geometry=most is None,
-        datetime_as_string=True,
-    )
+    with measures_aside():
+        meta, _, shapes, data = pyogrio.raw.read(
+            layer.path,
+            layer=layer.name,
+            columns=list(names),
+            max_features=most,
+            where=where,
+            read_geometry=most is None,
+            datetime_as_string=True,
+        )
     return dict(zip(meta["fields"].tolist(), data, strict=True)) | {"": shapes}
 
 

@@ -13,6 +13,7 @@ from pyproj import CRS
 from attachtrans.errors import ArgumentError, CrsError, SourceError
 from attachtrans.geo.frame import horizontal, read_crs
 from attachtrans.geo.gridding import Bounds
+from attachtrans.stores.measured import measures_aside
 from attachtrans.stores.raster.gridded import placed
 from attachtrans.stores.raster.image import open_raster
 
@@ -40,7 +41,8 @@ def vector_layers(path: Path) -> dict[str, str]:
     if not path.exists():
         raise SourceError(f"{path}: there is no such file")
     try:
-        return {name: kind for name, kind in pyogrio.list_layers(path) if kind is not None}
+        with measures_aside():
+            return {name: kind for name, kind in pyogrio.list_layers(path) if kind is not None}
     except DataSourceError:
         return {}
 
@@ -107,9 +109,10 @@ def _layer_info(path: Path, layer: str | None, layers: Iterable[str]) -> dict[st
             f"(there are {', '.join(names)})"
         )
     try:
-        found: dict[str, Any] = pyogrio.read_info(
-            path, layer=layer or names[0], force_total_bounds=True
-        )
+        with measures_aside():
+            found: dict[str, Any] = pyogrio.read_info(
+                path, layer=layer or names[0], force_total_bounds=True
+            )
     except (DataSourceError, DataLayerError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
     return found

@@ -26,6 +26,7 @@ from attachtrans.errors import ArgumentError, CrsError, SourceError
 from attachtrans.geo.frame import horizontal, transform
 from attachtrans.geo.gridding import Bounds, same_crs
 from attachtrans.geo.view import Georef, Grid
+from attachtrans.stores.measured import measures_aside
 from attachtrans.stores.raster.base import Raster
 from attachtrans.stores.raster.derived import DerivedRaster
 from attachtrans.stores.raster.extents import file_and_layer, vector_layers
@@ -231,7 +232,8 @@ class VectorMask:
         from pyogrio.errors import DataLayerError, DataSourceError
 
         try:
-            said = pyogrio.read_info(self.path, layer=self.layer)["crs"]
+            with measures_aside():
+                said = pyogrio.read_info(self.path, layer=self.layer)["crs"]
             if said is None:
                 raise CrsError(
                     f"--mask {self.path} ({self.layer}) has no coordinate system: add it, for "
@@ -239,7 +241,8 @@ class VectorMask:
                 )
             crs = horizontal(CRS.from_user_input(said))
             box = _box(georef, crs)
-            *_, content, _ = pyogrio.raw.read(self.path, layer=self.layer, columns=[], bbox=box)
+            with measures_aside():
+                *_, content, _ = pyogrio.raw.read(self.path, layer=self.layer, columns=[], bbox=box)
         except (DataSourceError, DataLayerError) as error:
             raise SourceError(f"--mask {self.path}: cannot be read: {error}") from error
         found = shapely.from_wkb(content)
