@@ -222,7 +222,8 @@ def _without_ending(key: str) -> str:
 
 
 def _folded(name: str) -> str:
-    return "/".join(safe_stem(part) for part in name.split("/") if part).casefold()
+    """As file systems without case see it."""
+    return str(safe_path(name, "")).casefold()
 
 
 def safe_path(name: str, ending: str) -> PurePosixPath:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyproj import CRS
 
@@ -214,6 +214,7 @@ KEYS = st.builds(
 
 
 @given(st.lists(KEYS, unique=True, max_size=12))
+@example(["..", "\\"])
 def test_every_photo_has_a_name_of_its_own_within_the_folder(keys):
     """Also where file systems know no case, and for names that lead out of a folder."""
     names = product_names(keys)
