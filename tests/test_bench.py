@@ -213,6 +213,7 @@ def mapping(jobs):
     return found, here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["ortho", "footprint"])
 def test_surveys_are_mapped(jobs, mapping, bench, monkeypatch, job):
     found, here = mapping

@@ -75,6 +75,7 @@ def test_the_validator_finds_nothing(path: Path) -> None:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.name)
 def test_gdal_reads_every_table(path: Path) -> None:
     found = json.loads(run_python(READ_WITH_GDAL, str(path)))

@@ -46,6 +46,7 @@ def test_it_is_a_png_with_outlines_cameras_and_names(tmp_path):
     assert (pixels(bare) != pixels(full)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("matplotlib")
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:2154"])
 def test_any_coordinate_system_becomes_a_map_in_metres(tmp_path, crs):
@@ -54,6 +55,7 @@ def test_any_coordinate_system_becomes_a_map_in_metres(tmp_path, crs):
     assert is_drawn(tmp_path / "map.png")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("matplotlib")
 def test_the_ground_lies_under_it(tmp_path):
     """A slope to the north-west is light, one to the south-east is dark."""

@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_qa_script_runs_on_the_fixtures(fixture_copy, tmp_path):
     fixture_copy("esri_globalid.gpkg")
     folder = tmp_path / "fixtures"

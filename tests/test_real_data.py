@@ -50,6 +50,7 @@ def taken(shared: Path, name: str, folder: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_PHOTOS)
 def test_photos_are_replaced_and_nothing_else(name: str, shared: Path, tmp_path: Path) -> None:
     place = taken(shared, name, tmp_path)
@@ -65,6 +66,7 @@ def test_photos_are_replaced_and_nothing_else(name: str, shared: Path, tmp_path:
     assert findings(gpkg) == had
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["attach", "media", "blob", "folder"])
 @pytest.mark.parametrize("name", ["nga_example_js.gpkg", "mergin_mediasync"])
 def test_appended_layers_are_valid(name: str, layout: str, shared: Path, tmp_path: Path) -> None:
@@ -119,11 +121,12 @@ NETS = {
     "realesr-animevideov3-x4/realesr-animevideov3-x4.onnx": 0,
 }
 # Measuring how far these look takes many passes.
-SLOW = ("waifu2x-upconv7-photo-x2/scalex2.ts.pt", "upscalerjs-esrgan-slim/x2.ts.pt")
+LARGE = ("waifu2x-upconv7-photo-x2/scalex2.ts.pt", "upscalerjs-esrgan-slim/x2.ts.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in NETS]
+    "name", [pytest.param(n, marks=pytest.mark.long) if n in LARGE else n for n in NETS]
 )
 def test_a_net_file_with_the_least_definition_gives_its_untiled_result(
     name: str, shared: Path, tmp_path: Path
@@ -163,6 +166,7 @@ def _untiled(file: Path, batch: torch.Tensor) -> np.ndarray:
         return np.asarray(module(batch))
 
 
+@pytest.mark.slow
 def test_both_directions_of_a_package_from_arcgis(shared: Path, tmp_path: Path) -> None:
     package = shared / "arcgis" / "cyclegan_rgb" / "cyclegan_rgb.dlpk"
     photo = encoded(np.tile(np.arange(0, 250, 2, dtype=np.uint8)[None, :, None], (90, 1, 3)))
@@ -182,6 +186,7 @@ def test_both_directions_of_a_package_from_arcgis(shared: Path, tmp_path: Path) 
     assert not np.array_equal(pixels(results[0]), pixels(results[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attach_globalid.gdb", "usa_attach_synth.geodatabase"])
 def test_photos_of_geodatabases_are_appended_with_their_features(
     name: str, shared: Path, tmp_path: Path

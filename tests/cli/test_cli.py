@@ -90,6 +90,7 @@ def test_what_is_wrong_is_said_without_a_traceback(
     assert not done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
@@ -131,6 +132,7 @@ def test_info_takes_the_folder_of_a_model(model: Path) -> None:
     assert "scale        2\n" in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_behind_stdout_is_said_in_a_line(fixture_copy: Copy) -> None:
     command = [sys.executable, "-m", "attachtrans.cli", "info", fixture_copy("related_media.gpkg")]

@@ -21,6 +21,7 @@ def survey(tmp_path):
     return photos, world.flags(placing)
 
 
+@pytest.mark.slow
 def test_a_folder_with_its_table_camera_and_model(survey, tmp_path):
     photos, flags = survey
     out, report = tmp_path / "a.gpkg", tmp_path / "a.jsonl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from click.testing import CliRunner
 
@@ -22,6 +23,7 @@ def run(folder, model, *options):
     return result, pixels(photo)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_photo(tmp_path):
     model = sr3(tmp_path / "m.emd", downsample_factor=2)
     results = [

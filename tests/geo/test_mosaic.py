@@ -96,6 +96,7 @@ def test_a_place_that_one_image_hides_is_filled_from_another():
 WHOLE = Mosaic(frames=frames(), grid=GRID, occlusion=True).window(ALL)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(
     col=st.integers(0, 218),

@@ -126,6 +126,7 @@ def test_without_ground_there_is_no_rpc():
         fit_rpc(seen(30.0, ground=away))
 
 
+@pytest.mark.slow
 def test_above_a_pixel_it_is_refused_unless_forced():
     view = seen(30.0, STRONG, size=Size(6000, 4000))
     with pytest.raises(GeorefError, match="--undistort"):
@@ -209,6 +210,7 @@ def test_g9_gdal_places_the_untouched_photo(drone, name):
     assert np.quantile(off, 0.95) < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["odm_100_0005_0018", "odm_100_0005_0142"])
 def test_g9_gdal_places_the_undistorted_photo(drone, name):
     """The picture holds the old pixels' positions, so that both steps are in the error."""

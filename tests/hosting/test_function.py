@@ -55,6 +55,7 @@ CRASHES = """
 """
 
 
+@pytest.mark.slow
 def test_a_crash_costs_one_photo_and_the_next_gets_a_fresh_worker(tmp_path):
     function = hosted(tmp_path / "f", pixels=CRASHES)
     flag = tmp_path / "f" / "crash"

@@ -131,6 +131,7 @@ def test_a_slow_script_is_ended(worker, tmp_path):
     assert gone(worker.pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pixels", "words"),
     [
@@ -216,6 +217,7 @@ def test_a_worker_ends_with_its_object(tmp_path):
     assert gone(pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_worker_ends_with_attachtrans_even_when_that_is_killed(tmp_path, busy):
     """Nobody is left who could end it: the end of its input does."""

@@ -25,6 +25,7 @@ HISTORY = {("main", 0x9213), ("exif", 0x9213)}
 pytestmark = pytest.mark.skipif(not PHOTOS, reason="needs the real data beside the checkout")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1, 2])
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.name)
 def test_every_tag_survives(path, factor):

@@ -65,6 +65,7 @@ def by_the_book(
     return result[:, :height, :width]
 
 
+@pytest.mark.slow
 @given(
     width=st.integers(33, 90),
     height=st.integers(33, 90),

@@ -52,6 +52,7 @@ def exact(net, array, **options):
     return translate_array(net, array, tile_size=64, seams="exact", **options)
 
 
+@pytest.mark.slow
 def test_tiled_equals_untiled(net, tiny_tiles):
     model, (width, height) = net
     array = photo(width, height)

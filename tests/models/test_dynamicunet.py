@@ -40,6 +40,7 @@ def test_full_size_listings_load(shared, name):
     assert read_unet(state, what="The listing")[1] == LISTINGS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", BACKBONES.values(), ids=BACKBONES)
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_every_backbone_is_read_from_its_weights(encoder, batch_norm):

@@ -77,6 +77,7 @@ def test_a_net_of_any_size_computes_what_torch_computes(tmp_path):
             assert torch.equal(translator(image), net(image)[1])
 
 
+@pytest.mark.slow
 def test_a_net_of_one_size_is_fixed(tmp_path):
     emd = export(tmp_path / "m.emd", BicubicX2(), (1, 3, 16, 24), dynamic=())
     translator = load_model(emd, device="cpu")
@@ -106,6 +107,7 @@ class Halved(nn.Module):
         return self.inner(x.half()).float()
 
 
+@pytest.mark.slow
 def test_from_a_package(tmp_path):
     emd = export(tmp_path / "m.emd", BicubicX2())
     packed = package(tmp_path / "m.dlpk", emd, tmp_path / "m.pt2")

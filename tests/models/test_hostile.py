@@ -283,6 +283,7 @@ ABSURD = [
 ]
 
 
+@pytest.mark.slow
 def test_absurd_sizes_are_refused_before_allocation(tmp_path):
     """In a process that may not take half a gigabyte more than it has."""
     models = []

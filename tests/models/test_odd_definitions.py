@@ -95,6 +95,7 @@ def test_what_is_odd_changes_nothing(tmp_path, name):
         assert torch.equal(pixels_of(model), expected), odd
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in WRITERS if name != "SR3_UViT"])
 def test_versions_matter_to_one_type_only(tmp_path, name):
     emd = WRITERS[name](tmp_path / "m.emd")
@@ -105,6 +106,7 @@ def test_versions_matter_to_one_type_only(tmp_path, name):
         assert torch.equal(pixels_of(load(ModelDefinition.read(emd))), expected), version
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_definition_as_text_names_its_weights_by_an_absolute_path(tmp_path, name):
     emd = WRITERS[name](tmp_path / "m.emd")

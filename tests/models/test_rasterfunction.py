@@ -47,6 +47,7 @@ def test_a_function_with_a_mask(tmp_path, size):
     assert np.array_equal(translate_array(translator, array), opaque)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bands", [1, 3, 4])
 @pytest.mark.parametrize("padding", ["0", "3", "7"])
 def test_a_function_sees_the_bands_that_a_photo_has(tmp_path, bands, padding):

@@ -120,6 +120,7 @@ def test_the_steps_can_be_made_one_by_one(tmp_path, model_type):
     assert isinstance(translator, StepwiseTranslator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", TYPES)
 def test_through_the_engine_the_batch_size_does_not_matter(tmp_path, model_type):
     infer = pytest.importorskip("attachtrans.infer.whole")
@@ -189,6 +190,7 @@ def test_a_narrow_target_is_not_stretched_to_full_scale(tmp_path):
     assert (wide.spec.in_range, wide.spec.out_range) == (None, (0, 10_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", TYPES)
 def test_a_definition_that_lies_about_its_architecture(tmp_path, model_type):
     pixels = photo()

@@ -53,6 +53,7 @@ def run(parts: list[Part], image: Tensor, cuts: list[tuple[list[int], list[int]]
     return values[len(parts)]
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(
     st.tuples(st.integers(1, 3), st.integers(1, 3)),

@@ -259,6 +259,7 @@ LAYERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [torch.jit.trace, torch.jit.script])
 @pytest.mark.parametrize("layer", LAYERS, ids=[type(layer).__name__ for layer in LAYERS])
 def test_checked_archives_compute_what_the_originals_compute(tmp_path, layer, how):

@@ -72,6 +72,7 @@ def units_of(translator: Any, case: Case, compat: str | None) -> float:
     return translator.spec.out_range[1] / high[1] if high and high[1] == 1 else 1.0
 
 
+@pytest.mark.slow
 @EVERY_CASE
 @pytest.mark.parametrize("compat", [NEW, OLD, None])
 def test_tiles(case, compat):
@@ -149,6 +150,7 @@ TYPES = (
 """What each type's weights hold, the more telling first."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "listing", sorted(ARCGIS.glob("specs/*.json")), ids=lambda path: str(path.stem)
 )

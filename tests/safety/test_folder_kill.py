@@ -172,13 +172,13 @@ def test_overwriting_survives_kill(tmp_path: Path) -> None:
     overwrites_under_fire(tmp_path, rounds=1, seed=4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_results_survive_many_kills(tmp_path: Path) -> None:
     assert results_under_fire(tmp_path, rounds=15, seed=5) > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_overwriting_survives_many_kills(tmp_path: Path) -> None:
     assert overwrites_under_fire(tmp_path, rounds=15, seed=6) > 10

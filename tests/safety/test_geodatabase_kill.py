@@ -142,7 +142,7 @@ def test_overwriting_survives_kill(kind: str, fixture_copy: Copy) -> None:
     overwrite_under_fire(fixture_copy, kind, rounds=1, seed=3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", KINDS)
 def test_overwriting_survives_many_kills(kind: str, fixture_copy: Copy) -> None:
@@ -155,6 +155,7 @@ def put_in(output: Path, begun: Event) -> None:
     open_staging(output)
 
 
+@pytest.mark.slow
 def test_putting_results_into_a_mobile_geodatabase_survives_kill(fixture_copy: Copy) -> None:
     random_ = random.Random(11)
     path = fresh(fixture_copy, ".geodatabase")
@@ -193,7 +194,7 @@ def test_putting_results_into_a_mobile_geodatabase_survives_kill(fixture_copy: C
     assert killed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", KINDS)
 def test_appending_survives_many_kills(kind: str, fixture_copy: Copy) -> None:

@@ -161,15 +161,21 @@ def _drop_wal(place: Path) -> None:
             path.unlink()
 
 
-# One of each layout; the slow tests take all.
+# One of each layout; the long tests take all.
 @pytest.mark.parametrize(
-    "name", ["esri_objectid.gpkg", "related_media.gpkg", "blob_column.gpkg", "qfield"]
+    "name",
+    [
+        "esri_objectid.gpkg",
+        "qfield",
+        pytest.param("related_media.gpkg", marks=pytest.mark.slow),
+        pytest.param("blob_column.gpkg", marks=pytest.mark.slow),
+    ],
 )
 def test_overwrite_survives_kill(name: str, fixture_copy: Callable[[str], Path]) -> None:
     overwrite_under_fire(fixture_copy, name, rounds=1, seed=7, drop_wal=name.startswith("r"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("drop_wal", [False, True], ids=["all files", "without -wal"])
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -236,11 +242,12 @@ def test_append_survives_kill(name: str, layout: str, fixture_copy: Callable[[st
     append_under_fire(fixture_copy, name, layout, rounds=1, seed=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layout", "geometry"),
     [
         ("esri_objectid.gpkg", "attach", "footprint"),
-        pytest.param("odk", "folder", "both", marks=pytest.mark.slow),
+        pytest.param("odk", "folder", "both", marks=pytest.mark.long),
     ],
 )
 def test_footprints_survive_kill(
@@ -249,6 +256,7 @@ def test_footprints_survive_kill(
     append_under_fire(fixture_copy, name, layout, rounds=1, seed=6, geometry=geometry)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_place_each_photo_once(fixture_copy: Callable[[str], Path]) -> None:
     """The journal's lock keeps a second run on one output out; it may come when the first ended."""
     gpkg = fixture_copy("blob_column.gpkg")
@@ -266,7 +274,7 @@ def test_two_runs_at_once_place_each_photo_once(fixture_copy: Callable[[str], Pa
     assert found == appended(calm, strict=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("geometry", ["footprint", "both"])
 @pytest.mark.parametrize("layout", OUTPUTS)
@@ -278,7 +286,7 @@ def test_footprints_survive_many_kills(
     assert killed > 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("layout", OUTPUTS)
 @pytest.mark.parametrize("name", LAYOUTS)

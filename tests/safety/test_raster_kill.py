@@ -117,7 +117,7 @@ def test_a_raster_survives_kill(tmp_path: Path) -> None:
     under_fire(tmp_path, model, "mask", {}, (1, 1))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("net", "kind", "options"),

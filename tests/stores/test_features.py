@@ -202,6 +202,7 @@ def test_gdal_reads_what_was_written(source: Path, tmp_path: Path) -> None:
     assert {"trees_media", "trees_trees_media"} <= set(seen[1]["layers"])
 
 
+@pytest.mark.slow
 def test_gdal_counts_right_after_it_has_counted_before(source: Path, tmp_path: Path) -> None:
     """GDAL gives a class of ours a count and triggers of its own when it edits it."""
     output = tmp_path / "out.gpkg"

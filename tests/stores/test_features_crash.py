@@ -92,12 +92,13 @@ def kill_at_random_moments(
     assert append(source, output, layout, to=layer) == {"already": PHOTOS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["attach", "folder"])
 def test_a_killed_run_is_completed_by_the_next(layout: str, tmp_path: Path) -> None:
     kill_at_random_moments(tmp_path, layout, 2, 1, same_file=layout == "attach")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("same_file", [False, True])
 @pytest.mark.parametrize("layout", ["attach", "media", "blob", "folder"])
@@ -110,6 +111,7 @@ def test_many_killed_runs_are_completed_by_the_next(
         kill_at_random_moments(folder, layout, 5, seed, same_file=same_file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["attach", pytest.param("media", marks=pytest.mark.slow)])
 def test_two_runs_at_once_add_everything_once(layout: str, tmp_path: Path) -> None:
     source, output = field_work(tmp_path / "in.gpkg"), tmp_path / "out.gpkg"

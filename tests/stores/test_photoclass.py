@@ -177,6 +177,7 @@ print(json.dumps([len(frame), frame.crs.to_epsg(), box["geometry_type"],
 """
 
 
+@pytest.mark.slow
 def test_gdal_reads_footprints(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.gpkg"
     place(source, output, to="seen", footprints=Footprinting(crs=UTM))

@@ -384,7 +384,7 @@ def test_a_killed_writer_leaves_no_file_of_that_name(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["a.tif"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
     """A COG of 20,000 x 20,000, 400 MB of it: the process stays below 400 MB."""
     script = f"""

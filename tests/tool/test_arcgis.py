@@ -67,6 +67,7 @@ SUPER_RESOLUTION = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUPER_RESOLUTION)
 @pytest.mark.parametrize(("options", "factor"), [({}, 2), ({"scale": 3}, 3)])
 def test_super_resolution_enlarges_and_keeps_what_photos_carry(name, options, factor, tmp_path):
@@ -161,6 +162,7 @@ def as_dict(plan: Any) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in plan.__slots__}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "write",
     [cyclegan, pix2pix, pix2pix_resnet, pix2pix_hd, super_resolution, sr3],

@@ -62,6 +62,7 @@ def test_photos_are_as_if_in_one_piece(fixture_copy: Copy, model: Path, tmp_path
     assert exact.fingerprint != blend.fingerprint
 
 
+@pytest.mark.slow
 def test_blended_and_exact_are_two_jobs(fixture_copy: Copy, model: Path, tmp_path: Path) -> None:
     gpkg, out = fixture_copy("esri_objectid.gpkg"), f"{tmp_path / 'out.gpkg'}:results"
 

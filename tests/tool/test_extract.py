@@ -245,6 +245,7 @@ def read_by_geopandas(path: Path) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_index_opens_in_gis(fixtures_dir, tmp_path):
     source = fixtures_dir / "mergin" / "data" / "survey.gpkg"
     shown = read_by_geopandas(extract_photos(source, tmp_path / "a").index)

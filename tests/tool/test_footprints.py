@@ -57,6 +57,7 @@ def survey(tmp_path):
     return world.survey(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_folder_over_an_elevation_model(survey, tmp_path):
     photos, placing, views = survey
     run = plan_footprints(
@@ -78,6 +79,7 @@ def test_a_folder_over_an_elevation_model(survey, tmp_path):
         assert rows.SRC_ATT[name] == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".gpkg", ".geojson", ".fgb", ".parquet", ".shp"])
 def test_every_format_twice(ending, survey, tmp_path):
     """The second time nothing is added; coordinates are those of the run."""
@@ -367,6 +369,7 @@ def test_inputs_that_cannot_be(survey, tmp_path):
             list(plan_footprints(photos, placing=Placing(**{**placing, flag: "nonsense"})))
 
 
+@pytest.mark.slow
 def test_a_preview_shows_footprints_and_cameras(survey, tmp_path):
     photos, placing, _ = survey
     from PIL import Image

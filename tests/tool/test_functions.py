@@ -96,6 +96,7 @@ def test_info_shows_the_arguments_of_the_script(tmp_path, cli):
     ]
 
 
+@pytest.mark.slow
 def test_images_are_read_and_their_content_is_part_of_the_job(fixtures_dir, tmp_path):
     emd = shipped("mixed", tmp_path / "f")
     Image.new("L", (4, 4), 200).save(tmp_path / "guide.png")
@@ -177,6 +178,7 @@ def test_transparent_parts_reach_the_function_as_its_mask(fixture_copy, tmp_path
         assert np.array_equal(np.asarray(result), expected)
 
 
+@pytest.mark.slow
 def test_photos_are_enlarged_for_an_output_of_smaller_cells(fixtures_dir, tmp_path):
     emd = small(
         tmp_path / "f", info='kwargs["output_info"]["cellSize"] = (0.5, 0.5); return kwargs'
@@ -201,6 +203,7 @@ def test_photos_are_enlarged_for_an_output_of_smaller_cells(fixtures_dir, tmp_pa
         )
 
 
+@pytest.mark.slow
 def test_a_function_that_fails_on_every_photo_is_given_up(fixtures_dir, tmp_path):
     crashing = small(tmp_path / "f", pixels="import os; os._exit(9)")
     with pytest.raises(ModelError, match="failed on 3 photos in a row"):
@@ -231,6 +234,7 @@ def test_python_callers_must_trust_too(fixtures_dir, tmp_path):
     assert not canary.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["initialize", pytest.param("pixels", marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_no_worker_behind(fixture_copy, tmp_path, where):
     gpkg = fixture_copy("esri_globalid.gpkg")

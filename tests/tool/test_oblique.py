@@ -172,6 +172,7 @@ def test_opencv_sees_the_targets_where_the_photo_shows_them(
     assert np.median(np.abs(found - exact)) < 0.1
 
 
+@pytest.mark.slow
 def test_footprints_by_tags_and_by_adjusted_poses(
     flight: Path, truth: Mapping[str, PerspectiveCamera], by_tags: Placing, adjusted: Placing
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_fit_recovers_the_camera(
     dem.close()
 
 
+@pytest.mark.slow
 def test_results_twice_as_large_lie_where_the_photos_lie(
     flight: Path, adjusted: Placing, results: Path
 ) -> None:

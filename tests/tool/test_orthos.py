@@ -108,6 +108,7 @@ def test_the_cameras_that_it_writes_place_the_same_photos(survey, tmp_path):
     assert np.percentile(np.abs(one[0].astype(int) - two[0])[both], 95) <= 6
 
 
+@pytest.mark.slow
 def test_however_a_photo_is_stored(tmp_path):
     """A compass speaks of the picture that is looked at."""
     photos, placing, views = world.survey(tmp_path, 1)
@@ -339,6 +340,7 @@ def test_a_table_is_no_photo(survey, tmp_path):
         plan_orthos(placing["poses"], tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_real_drone_frames_in_one_raster(shared, tmp_path):
     """Where two frames overlap, the ground is the same: their orthos agree."""
     data = shared / "data/geo/orthority/tests/data/odm"

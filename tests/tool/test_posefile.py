@@ -53,6 +53,7 @@ def survey(tmp_path):
     return photos / "0.png", placing, views[0]
 
 
+@pytest.mark.slow
 def test_a_wrong_pose_is_put_right_and_found_by_the_next_command(survey, tmp_path):
     photo, placing, view = survey
     points = points_csv(tmp_path / "points.csv", view)

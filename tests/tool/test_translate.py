@@ -64,6 +64,7 @@ def test_appending_leaves_the_source_alone(fixture_copy: Copy, model: Path, tmp_
         assert connection.execute(f'SELECT count(*) FROM "{layer}"').fetchone() == (features,)
 
 
+@pytest.mark.slow
 def test_a_chain_of_models_and_again_are_new_jobs(fixture_copy: Copy, model: Path) -> None:
     gpkg = fixture_copy("related_media.gpkg")
     before = contents(gpkg)
@@ -248,6 +249,7 @@ def test_the_report_as_a_geodataframe(fixture_copy: Copy, model: Path) -> None:
     assert set(frame["status"]) <= {str(status) for status in Status}
 
 
+@pytest.mark.slow
 def test_half_precision_that_nobody_asked_for_is_told(fixture_copy, monkeypatch):
     from attachtrans.infer.engine import Engine
 

@@ -117,6 +117,7 @@ def test_a_package_is_a_plain_zip_that_can_be_moved(tmp_path):
     assert (definition.name, definition.tile_size) == ("x2", 96)
 
 
+@pytest.mark.slow
 def test_weights_elsewhere_are_named_by_their_full_path_and_this_is_said(tmp_path):
     weights = script(BicubicX2(), tmp_path)
     (tmp_path / "models").mkdir()
@@ -313,6 +314,7 @@ def test_tensors_in_other_files_go_into_no_package(tmp_path):
         wrap_model(wish(tmp_path / "c.onnx", tmp_path / "c.dlpk"))
 
 
+@pytest.mark.slow
 def test_an_exported_program(tmp_path):
     height, width = torch.export.Dim("h", min=2, max=4096), torch.export.Dim("w", min=2, max=4096)
     program = torch.export.export(

@@ -24,6 +24,8 @@ EARTH_RADIUS_M = 6_371_008.8 / (1.0 - 0.13)
 _STREET_M = 5.0
 """Cameras lower than this above the ground are held in hands or carried by cars."""
 _STREET_FAR_M = 50.0
+_LEAST_SLOPE = 1e-150
+"""Of a ray along an axis."""
 
 
 class GroundStatus(IntEnum):
@@ -145,6 +147,8 @@ class Bundle:
             raise ArgumentError(f"rays are an array (3, N), not one of shape {directions.shape}")
         with np.errstate(divide="ignore", invalid="ignore"):
             unit = directions / np.linalg.norm(directions, axis=0)
+        # Of these neither squares nor distances are numbers.
+        unit[np.abs(unit) < _LEAST_SLOPE] = 0.0
         level = np.hypot(unit[0], unit[1])
         curve = level**2 / (2.0 * earth_radius_m) if earth_radius_m else np.zeros_like(level)
         return cls(origin=start, unit=unit, level=level, curve=curve)

@@ -260,6 +260,7 @@ def test_the_number_of_pixels_changes_nothing(size):
     assert other.sky_share == pytest.approx(one.sky_share, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_ridge_hides_what_is_behind_it_and_the_outline_stays_valid():
     for heading in range(0, 360, 40):
         view = CameraView(pinhole((heading, 80.0, 10.0), height=25.0), hills(height=30.0), UTM)

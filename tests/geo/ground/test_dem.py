@@ -59,6 +59,16 @@ def sampled(ground, origin, rays, reach, step):
     return found
 
 
+def test_a_ray_that_is_all_but_upright_falls_straight_down():
+    """Slopes so small that lengths over them are no numbers."""
+    ground = DemGround(array=hills(), transform=TRANSFORMS["north_up"])
+    origin, tiny = np.array([500_060.0, 3_999_950.0, 200.0]), 3.9e-310
+    rays = np.array([[0.0, 0.0, -1.0], [tiny, -tiny, -1.0], [1e-160, 0.0, -1.0]]).T
+    points, status = ground.intersect(origin, rays, far_m=400.0)
+    assert (status == HIT).all()
+    assert np.ptp(points, axis=1) == pytest.approx(0.0, abs=1e-9)
+
+
 TRANSFORMS = {
     "north_up": Affine(2.0, 0.0, 5e5, 0.0, -2.0, 4e6),
     "south_up": Affine(2.0, 0.0, 5e5, 0.0, 2.0, 4e6),
@@ -67,6 +77,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSFORMS)
 @pytest.mark.parametrize("height", [104.0, pytest.param(130.0, marks=pytest.mark.slow), 400.0])
 def test_rays_meet_the_surface_where_a_patient_march_does(name, height):

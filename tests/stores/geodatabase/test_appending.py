@@ -105,6 +105,7 @@ def test_the_same_again_adds_nothing_and_another_model_does(gdb: Path, out: Path
         assert len(second[table]) == 2 * len(features)
 
 
+@pytest.mark.slow
 def test_a_class_beside_others_leaves_them_alone(gdb: Path) -> None:
     before, relations = rows(gdb), relationships(gdb)
     append(gdb, gdb, "sections_done", layer="sections")
@@ -136,6 +137,7 @@ def test_a_photo_that_changed_is_done_again_in_its_place(gdb: Path, out: Path) -
     assert second["done__ATTACH"]["1"]["DATA"] == photo + b"x" + MARK
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_put_in_by_the_next(gdb: Path) -> None:
     output = gdb.with_name("out.gdb")
     append(gdb, output, "done", layer="assets", stop_after=2)
@@ -146,6 +148,7 @@ def test_an_interrupted_run_is_put_in_by_the_next(gdb: Path) -> None:
     assert not leftovers(output.parent)
 
 
+@pytest.mark.slow
 def test_a_run_that_came_to_no_photo_left_a_whole_class(gdb: Path) -> None:
     output = gdb.with_name("out.gdb")
     append(gdb, output, "done", layer="assets", stop_after=0)
@@ -185,6 +188,7 @@ def test_geopackages_go_into_geodatabases(fixtures_dir: Path, tmp_path: Path) ->
     assert rows(output) == found
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_and_changes_nothing(
     gdb: Path, out: Path, fixtures_dir: Path, tmp_path: Path
 ) -> None:
@@ -204,6 +208,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
         append(gdb, out, "more", layer="assets")
 
 
+@pytest.mark.slow
 def test_a_row_that_did_not_come_back_stops_the_run(
     gdb: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def without_padding(blob: bytes) -> bytes:
     return blob[:at] + bytes(start + 4 - at) + blob[start + 4 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", REAL)
 def test_real_geometries_come_out_byte_for_byte(table: str, shared: Path) -> None:
     """Read in counts of the lattice, which floats hold exactly; and where they lie in the CRS."""

@@ -261,6 +261,7 @@ def test_gdal_reads_what_was_added(mobile: Path, out: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_class_in_a_real_geodatabase(shared: Path, tmp_path: Path) -> None:
     """States with photos go into a class beside the real ones, in a copy of the real file."""
     source = shared / "data/geopackage/made/usa_attach_synth.geodatabase"

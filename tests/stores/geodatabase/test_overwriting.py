@@ -107,6 +107,7 @@ def test_sizes_follow_and_a_new_format_renames(gdb: Path) -> None:
     assert [found["2"][n] for n in names] == ["Photo2.png", "image/png", len(RESULT)]
 
 
+@pytest.mark.slow
 def test_done_is_done_and_another_result_may_follow(path: Path) -> None:
     with sink_on(path) as (sink, photos, _):
         item = next(iter(photos))
@@ -133,6 +134,7 @@ def test_originals_come_back(path: Path) -> None:
     assert photos_in(path) == before
 
 
+@pytest.mark.slow
 def test_a_photo_that_came_later_has_its_original_kept_too(gdb: Path) -> None:
     with sink_on(gdb) as (sink, photos, _):
         item = next(iter(photos))
@@ -150,6 +152,7 @@ def test_a_photo_that_came_later_has_its_original_kept_too(gdb: Path) -> None:
     assert rows(gdb)["assets__ATTACH"]["1"]["DATA_SIZE"] == 11
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_run_left_is_put_in_first(gdb: Path) -> None:
     before = photos_in(gdb)
     with sink_on(gdb) as (sink, photos, _):
@@ -182,6 +185,7 @@ def test_an_edit_meanwhile_wins(gdb: Path) -> None:
     assert found["assets__ATTACH/1"] == found["assets__ATTACH/2"] == b"mine"
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_not_right_never_takes_its_place(
     gdb: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +210,7 @@ def test_a_copy_that_is_not_right_never_takes_its_place(
     assert not leftovers(gdb.parent)
 
 
+@pytest.mark.slow
 def test_an_open_geodatabase_is_refused_before_and_after(gdb: Path) -> None:
     lock = gdb / "_gdb.HOST.1234.5678.sr.lock"
     lock.touch()

@@ -1,4 +1,4 @@
-"""QGIS layer definitions and projects; QGIS itself is the oracle of the slow test."""
+"""QGIS layer definitions and projects; QGIS itself is the oracle of the long test."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def _qgis_python() -> str | None:
     return None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_files_that_qgis_writes_are_read_as_qgis_reads_them(tmp_path: Path) -> None:
     import geopandas
     import numpy as np

@@ -56,6 +56,7 @@ def test_a_column_of_blobs_and_text(tmp_path: Path) -> None:
     assert contents(file.done()) == {"trees.pic/1": PNG, "trees.pic/2": JPEG}
 
 
+@pytest.mark.slow
 def test_what_pyogrio_and_fiona_write(tmp_path: Path) -> None:
     path = tmp_path / "x.gpkg"
     script = (

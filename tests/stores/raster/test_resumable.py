@@ -179,6 +179,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     """SIGKILL after some milliseconds, again and again, until a run gets through."""
     path, spec = tmp_path / "a.tif", spec_of(masked=True)

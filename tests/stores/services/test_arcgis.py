@@ -168,6 +168,7 @@ def test_cached_maps_come_as_tiles(serve, fast, tmp_path, whole):
     assert {one.query["blanktile"] for one in server.requests[1:]} == {"false"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["", "/0", "/3"])
 def test_maps_without_tiles_and_single_layers_are_exported(serve, fast, tmp_path, whole, layer):
     changes = {} if layer else {"singleFusedMapCache": False}

@@ -107,6 +107,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_and_a_kill_leave_whole_answers_only(tmp_path):
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)])
     cache = Cache(tmp_path, most_bytes=200_000, days=1)

@@ -21,7 +21,7 @@ from attachtrans.geo.gridding import Gridding
 from attachtrans.stores.services import open_service
 from tests.stores.services.loopback import CELL, scene_once, write_scene
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 PYTHON = "/usr/bin/python3"  # the one that Debian's QGIS comes with
 

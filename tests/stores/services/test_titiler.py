@@ -54,6 +54,7 @@ def url(tmp_path_factory):
         process.kill()
 
 
+@pytest.mark.slow
 def test_xyz_is_the_raster_itself(url, path, fast, whole):
     source = f"{url}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?url={path}"
     with closing(open_service(source, whole, fast).raster) as raster:

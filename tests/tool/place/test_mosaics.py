@@ -79,6 +79,7 @@ class Run:
             return grid, file.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seam", "occlusion"), [("nearest", True), ("sharpest", False)])
 def test_parts_make_the_whole(seam, occlusion, dem, tmp_path, monkeypatch):
     placing = Placing(dem=dem, occlusion=occlusion, resolution=0.8)

@@ -63,7 +63,7 @@ def peak_kb(raster: Path, model: Path) -> int:
     return int(done.stdout.split()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize("kind", STORED)

@@ -41,6 +41,7 @@ def test_a_turned_aerial_photo_with_nodata(x2: Path, aerial: Path, tmp_path: Pat
         assert np.array_equal(after.dataset_mask() == 0, np.kron(holes, np.ones((2, 2), bool)))
 
 
+@pytest.mark.slow
 def test_a_satellite_scene_keeps_its_rpc_in_pixel_space(
     x2: Path, satellite: Path, tmp_path: Path
 ) -> None:

@@ -240,6 +240,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     assert only(run(source, model, tmp_path / "out.tif", **options)).status is Status.ALREADY
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 def test_memory_that_runs_out_makes_tiles_smaller(
     gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

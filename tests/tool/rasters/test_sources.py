@@ -336,6 +336,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
         yield lambda answer: stack.enter_context(serving(answer))
 
 
+@pytest.mark.slow
 def test_tiles_of_a_web_map(x2: Path, serve: Callable[..., Server], tmp_path: Path) -> None:
     whole, transform = scene_once()
     part = whole[:, 100:220, 200:330]
@@ -403,6 +404,7 @@ def test_photos_stay_photos(x2: Path, parts: Path) -> None:
         assert data.transform == NORTH_UP @ Affine.scale(0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["name", "layer file"])
 def test_credentials_go_to_addresses_that_the_user_names(
     by: str,
