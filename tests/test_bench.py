@@ -178,6 +178,7 @@ def test_codecs_are_compared(jobs, bench):
     assert set(finding.ratios) == {"CPU, pillow / ours", "CPU, opencv / ours"}
 
 
+@pytest.mark.slow
 def test_what_a_tile_costs(jobs, bench, monkeypatch):
     from benchmarks import nets, zoo
 

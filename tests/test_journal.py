@@ -95,6 +95,7 @@ def test_restored_photos_are_forgotten(path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.slow
 def test_a_second_run_is_kept_out(path: Path) -> None:
     journal = opened(path)
     code = (

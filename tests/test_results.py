@@ -73,6 +73,7 @@ def test_folders_are_copied_whole(tmp_path: Path) -> None:
         result.save(tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_temporary_rasters_go_with_the_process(tmp_path: Path) -> None:
     code = (
         "from attachtrans.parameters import Input, raster_output\n"

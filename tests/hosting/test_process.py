@@ -157,6 +157,7 @@ def test_answers_beyond_the_limit_end_the_worker(worker, tmp_path):
     assert not worker.alive
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts mapped memory")
 def test_a_script_that_takes_all_memory_is_stopped_by_its_limit(worker, tmp_path):
     opened(

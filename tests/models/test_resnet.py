@@ -46,6 +46,7 @@ def test_sizes_are_read_from_the_weights(plan, bands):
     assert read_plan(on_meta(plan).state_dict()) == plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_channels_and_extents(bottleneck):
     plan = ResNetPlan(blocks=(1, 2, 1, 1), bottleneck=bottleneck, stem=4, groups=2, widening=2)

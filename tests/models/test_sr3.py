@@ -176,6 +176,7 @@ def test_photos_are_bytes_whatever_their_statistics(tmp_path):
     assert torch.equal(run(load(narrow), pixels.float()), expected)
 
 
+@pytest.mark.slow
 def test_a_narrow_target_is_not_stretched_to_full_scale(tmp_path):
     infer = pytest.importorskip("attachtrans.infer.whole")
     narrow = load(sr3(tmp_path / "m.emd", image_stats2=stats(3, 20.0, 90.0)))
@@ -263,6 +264,7 @@ def test_sharpening_by_its_formula(model_folder, seed, height, width):
         assert np.abs(result - expected).max() < 1e-6 * 255 * max(1, np.abs(latent).max())
 
 
+@pytest.mark.slow
 def test_the_schedule_is_honoured(tmp_path):
     emd = sr3(tmp_path / "m.emd")
     pixels = photo()

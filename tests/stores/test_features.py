@@ -184,6 +184,7 @@ print(json.dumps([look(path) for path in sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_gdal_reads_what_was_written(source: Path, tmp_path: Path) -> None:
     outputs = []
     for layout in LAYOUTS:

@@ -122,6 +122,7 @@ def test_two_runs_at_once_add_everything_once(layout: str, tmp_path: Path) -> No
     check(output, layout, "trees")
 
 
+@pytest.mark.slow
 def test_a_reader_does_not_disturb_and_a_writer_is_waited_for(tmp_path: Path) -> None:
     source, output = field_work(tmp_path / "in.gpkg"), tmp_path / "out.gpkg"
     append(source, output, stop_after=5)

@@ -438,6 +438,7 @@ CUSTOM = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", CUSTOM)
 def test_systems_without_a_number_stay_the_same(text: str, source: Path, tmp_path: Path) -> None:
     output, crs = tmp_path / "out.gpkg", CRS.from_user_input(text)

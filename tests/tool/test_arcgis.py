@@ -99,6 +99,7 @@ def tiff(array: np.ndarray) -> bytes:
 FOUR_BANDS = {"blocks": (1, 1, 1, 1), "bottleneck": False, "bands": 4, "stem": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("arch", ["UNet", "SR3"])
 def test_multispectral_super_resolution_keeps_the_data_type(arch, dtype, tmp_path):

@@ -268,6 +268,7 @@ def test_the_index_opens_in_gis(fixtures_dir, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_an_unknown_coordinate_system_is_said(fixture_copy, tmp_path):
     source = change(
         fixture_copy("esri_globalid.gpkg"),

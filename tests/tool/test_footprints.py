@@ -384,6 +384,7 @@ def test_a_preview_shows_footprints_and_cameras(survey, tmp_path):
             plan_footprints(photos, preview=tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_preview_of_places_without_a_map_in_common_does_not_end_the_run(tmp_path):
     for name, (longitude, latitude) in {"a": (15, 50), "b": (-165, -50)}.items():
         data = jpeg(gps=gps(longitude, latitude, 2.0, direction=90))

@@ -56,6 +56,7 @@ def leaves_nothing_behind(tmp_path, monkeypatch):
     assert not list(temporary.glob("attachtrans-*"))
 
 
+@pytest.mark.slow
 def test_end_to_end_on_the_command_line(fixtures_dir, tmp_path, cli):
     package = packed(shipped("masked_negative", tmp_path / "f"))
     source, out = fixtures_dir / "esri_globalid.gpkg", tmp_path / "out.gpkg"

@@ -261,6 +261,7 @@ def test_results_twice_as_large_lie_where_the_photos_lie(
     assert shift_px(part(results / "orthos" / "DJI_0002.tif", PLAZA), exact) < 0.2
 
 
+@pytest.mark.slow
 def test_gdal_places_the_copies_by_their_rpc(flight: Path, results: Path) -> None:
     exact = part(flight / "truth" / "ortho.tif", PLAZA)
     placed = np.zeros_like(exact)

@@ -122,6 +122,7 @@ def test_done_is_done_and_another_result_may_follow(path: Path) -> None:
         assert photos.read(item) == RESULT + b"again"
 
 
+@pytest.mark.slow
 def test_originals_come_back(path: Path) -> None:
     before = photos_in(path)
     with sink_on(path) as (sink, photos, _):

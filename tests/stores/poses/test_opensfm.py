@@ -6,7 +6,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
@@ -136,6 +136,8 @@ def test_odms_coords_give_the_offset(odm, tmp_path, words):
 def test_opensfm_poses_come_back_where_they_stood(
     tmp_path_factory, longitude, latitude, angles, away
 ):
+    # There central meridians are at whole metres of UTM, by which ODM's references are known.
+    assume(latitude != 0.0)
     place = (longitude + away[0], latitude + away[1], 100.0 + away[2])
     rotation = pose_matrix("hpr", angles)
     path = reconstruction(

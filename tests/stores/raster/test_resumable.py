@@ -194,6 +194,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
         assert dataset.overviews(1) == [2, 4, 8]
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(
     cut=st.integers(0, 11),

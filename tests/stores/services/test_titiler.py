@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,11 @@ from attachtrans.geo.gridding import Gridding
 from attachtrans.stores.services import ServiceKind, open_service
 from tests.stores.services.loopback import ZOOM, scene_once, write_scene
 
-pytest.importorskip("titiler.core")
+# It runs in a process of its own, and takes seconds to load.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("titiler") is None, reason="TiTiler is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +59,6 @@ def url(tmp_path_factory):
         process.kill()
 
 
-@pytest.mark.slow
 def test_xyz_is_the_raster_itself(url, path, fast, whole):
     source = f"{url}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?url={path}"
     with closing(open_service(source, whole, fast).raster) as raster:
@@ -75,7 +79,6 @@ def test_xyz_as_tiff_beyond_the_raster_is_masked(url, path, fast, whole):
         np.testing.assert_array_equal(raster.read()[:, -high:, -wide:], pixels)
 
 
-@pytest.mark.slow  # TiTiler takes seconds to list what it has
 def test_wmts_is_the_raster_itself(url, path, fast, whole):
     """The capabilities list a layer for each tile matrix set that TiTiler knows."""
     capabilities = f"{url}/WMTSCapabilities.xml?url={path}"
