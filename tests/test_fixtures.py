@@ -175,7 +175,7 @@ def test_photos_stand_near_their_features(path: Path) -> None:
     assert summary.warnings == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_script_builds_what_is_shipped(tmp_path: Path) -> None:
     script = REPOSITORY / "scripts" / "make_fixtures.py"
     subprocess.run([sys.executable, script, tmp_path], check=True, capture_output=True)

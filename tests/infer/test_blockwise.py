@@ -190,7 +190,8 @@ MODELS = ("cyclegan_rgb", "sr_unet_rgb")
 def test_recorded_blocks_of_the_reference(shared: Path, name: str):
     """A photo whose second block is the recorded one, with what the recording has around it."""
     folder = shared / "arcgis" / name
-    arrays = np.load(folder / "io.npz")
+    with np.load(folder / "io.npz") as stored:
+        arrays = dict(stored)
     for case in json.loads((folder / "run.json").read_text())["cases"]:
         scalars = dict(case["scalars"])
         padding, batch = int(scalars.pop("padding")), int(scalars.pop("batch_size"))

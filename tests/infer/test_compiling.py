@@ -95,7 +95,7 @@ def test_other_results_are_an_error():
         Compiled(pair(lambda batch: batch * 0.6), tile_size=32, batch_size=None)
 
 
-@pytest.mark.slow  # a quarter of a minute of a C++ compiler
+@pytest.mark.long  # half a minute of a C++ compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_real_net():
     module = convolutions(2)

@@ -47,7 +47,8 @@ def test_recorded_blocks_of_the_reference(
     shared: Path, fixture_copy: Copy, name: str, full_scale: float
 ) -> None:
     folder = shared / "arcgis" / name
-    arrays = np.load(folder / "io.npz")
+    with np.load(folder / "io.npz") as stored:
+        arrays = dict(stored)
     case = json.loads((folder / "run.json").read_text())["cases"][0]
     recorded = arrays[f"{case['id']}_block_in"]
     key = f"{case['id']}_block_out"
