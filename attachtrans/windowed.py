@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from attachtrans.infer.excerpts import Excerpt
 
 THREAD_NAME = "attachtrans-windowed"
-# Blocks in flight: one is read, one waits, one is written, and each device has two.
-_BLOCKS = 3
+# Blocks in flight: one is read, one waits, so many are written, and each device has two.
+_BLOCKS = 2
 _BLOCKS_PER_DEVICE = 2
 
 

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "errors": set(),
     "types": {"errors"},
     "flow": set(),
+    "allocator": set(),
     "report": VALUES,
     "journal": VALUES,
     "image": VALUES,

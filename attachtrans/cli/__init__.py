@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -12,7 +10,7 @@ import sys
 
 import click
 
-from attachtrans import __version__
+from attachtrans import __version__, allocator
 from attachtrans.cli.extract import extract
 from attachtrans.cli.footprint import footprint
 from attachtrans.cli.info import info
@@ -37,8 +35,6 @@ Examples:
 
 _WITHOUT_NET = frozenset({"footprint", "ortho", "pose"})
 """Commands whose arrays are so small that libraries' threads would only wait for each other."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Names of glibc's mallopt."""
 
 
 def main() -> None:
@@ -46,9 +42,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Modules are many objects that stay: looking for garbage among them is a tenth of the start.
     gc.set_threshold(50_000)
-    # Large pages for torch's CPU memory: a tenth less time for mid-size nets. torch reads it when
-    # it allocates first.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()  # so that a full disk shows here and not when Python is gone
@@ -77,14 +70,6 @@ def main() -> None:
     sys.exit(code)
 
 
-def _keep_memory() -> None:
-    """Let glibc keep what arrays of megabytes leave: new pages take longer than sums over them."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        allocator = ctypes.CDLL(None)
-        allocator.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
-        allocator.mallopt(_M_TRIM_THRESHOLD, 1 << 27)
-
-
 def _drop_stdout() -> None:
     """Let what is still buffered go nowhere: Python would fail over it once more at the end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -103,7 +88,12 @@ def cli(ctx: click.Context, verbose: int) -> None:
     if ctx.invoked_subcommand in _WITHOUT_NET:
         for library in ("OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
             os.environ.setdefault(library, "1")
-        _keep_memory()
+        allocator.keep_freed()
+    else:
+        # Large pages for torch's CPU memory: a tenth less time for mid-size nets. torch reads it
+        # when it allocates first.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+        allocator.return_large()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     # It reports every odd tag of a photo as an error; what matters comes as an outcome.

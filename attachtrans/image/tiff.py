@@ -191,7 +191,9 @@ _BLOCKS = (XMP, IPTC, RESOURCES, ICC)
 
 def _samples(data: bytes, layout: Layout) -> Pixels:
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
+        # Closed with it: a TiffFile refers to itself, and would keep the photo until the garbage
+        # collector comes by.
+        with io.BytesIO(data) as stream, tifffile.TiffFile(stream) as file:
             page = file.pages.first
             array = page.asarray()
             axes, palette = page.axes, page.colormap

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from attachtrans import allocator
 from attachtrans.errors import ArgumentError
 from attachtrans.infer.adaptive import AdaptiveEngine
 from attachtrans.infer.blockwise import BlockEngine, reference_rule
@@ -78,6 +79,7 @@ def load_engines(model: ModelChoice, progress: Progress, stop: threading.Event) 
         ArgumentError: devices, tiles or seams that there cannot be.
         ModelError: the weights do not fit.
     """
+    allocator.share_arenas()  # before there are threads that decode, compute and write
     running = model.running
     devices = select_devices(running.devices)
     translators = [

@@ -1,4 +1,6 @@
+import gc
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -39,6 +41,21 @@ def page_of(data):
         assert len(file.pages) == 1
         page = file.pages.first
         return page, page.asarray()
+
+
+def test_nothing_of_a_photo_stays_until_garbage_is_looked_for():
+    data = made(with_depth(np.uint8, 3).repeat(20, axis=0))
+    decode(data, Limits())
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(4):
+            decode(bytes(bytearray(data)), Limits())
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < len(data) / 2
 
 
 def with_depth(dtype, bands):

@@ -68,7 +68,9 @@ def _encoded(
             if mask is not None:
                 dataset.write_mask(mask)
         data = memory.getbuffer()
-        with TiffFile(BytesIO(data)) as file:
+        # Closed with it: a TiffFile refers to itself, and would keep the block until the garbage
+        # collector comes by.
+        with BytesIO(data) as stream, TiffFile(stream) as file:
             page = pages_of(file)[0 if mask is None else 1]
             places = zip(page.dataoffsets, page.databytecounts, strict=True)
             return [bytes(data[start : start + count]) for start, count in places]

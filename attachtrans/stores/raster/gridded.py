@@ -240,9 +240,8 @@ class _Rectified(DerivedRaster):
         return shown.index("alpha") if "alpha" in shown else None
 
     def _change(self) -> bytes:
-        numbers = np.round(self._lattice, 4)
         how = f"{self._rectifier.interpolation} {tuple(self.size)} {self.transform} {self.crs}"
-        return how.encode() + numbers.tobytes()
+        return how.encode() + rounded(self._lattice).tobytes()
 
 
 def _eight_bits(alpha: Pixels) -> NDArray[np.uint8]:
@@ -258,6 +257,11 @@ def lattice_of(georef: Georef, grid: Grid) -> NDArray[np.float64]:
     places = np.stack(np.meshgrid(ends, ends)).reshape(2, -1) * np.array(grid.size)[:, None]
     on_map = transform(grid.crs, georef.crs, grid.pixel_to_map(places))
     return georef.map_to_pixel(on_map).reshape(2, _LATTICE, _LATTICE)
+
+
+def rounded(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A lattice as names of jobs have it: rounding, and the sign that it gives zeros, left out."""
+    return np.round(lattice, 4) + 0.0
 
 
 def _pixels_per_cell(lattice: NDArray[np.float64], size: Size) -> float:

@@ -6,13 +6,11 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from attachtrans.errors import ArgumentError
 from attachtrans.geo.gridding import Gridding, target_grid
 from attachtrans.geo.view import Georef, Grid
 from attachtrans.stores.raster import RasterOptions, ResumableWriter, open_raster
-from attachtrans.stores.raster.gridded import gridded, lattice_of
+from attachtrans.stores.raster.gridded import gridded, lattice_of, rounded
 from attachtrans.stores.raster.validity import with_nodata
 from attachtrans.tool.rasters.prepare import JOB_TAG, Prepared, digest
 from attachtrans.types import Size, Window
@@ -27,7 +25,7 @@ def job_on_map(prepared: Prepared, asked: Gridding) -> str:
         ArgumentError: the source does not say where it lies.
     """
     place, grid = _places(prepared, asked)
-    lattice = np.round(lattice_of(place, grid), 4).tolist()
+    lattice = rounded(lattice_of(place, grid)).tolist()
     return digest([prepared.job, grid.size, repr(grid.affine), grid.crs.to_wkt(), lattice])
 
 
