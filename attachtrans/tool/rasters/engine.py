@@ -77,8 +77,9 @@ class RasterEngines:
             )
 
     def rows(self, prepared: Prepared) -> int:
-        """How many rows of the raster are read for a row of blocks."""
-        return next(self.excerpts(prepared, 0)).window.height
+        """How many rows of the raster are read for a row of blocks, one in the middle of it."""
+        first = next(self.excerpts(prepared, 0))
+        return 2 * first.window.height - first.source.height
 
     def windows(self, prepared: Prepared) -> Sequence[WindowEngine]:
         """The engines that take them: blended blocks of a panel have to go to one."""

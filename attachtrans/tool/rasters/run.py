@@ -360,7 +360,7 @@ class _Run:
 def _cache_bytes(view: View, rows: int) -> int:
     """Of GDAL's cache, for blocks of so many rows: bands of a window are read one by one.
 
-    A file in strips would be decoded anew for every block of a row.
+    A file in strips would be decoded anew for every block of a row, if one strip were too many.
     """
     image = view.image
     if image is None:
@@ -369,8 +369,8 @@ def _cache_bytes(view: View, rows: int) -> int:
     if across < image.size.width:
         pixels = (rows + across) * (rows + down)
     else:
-        pixels = rows * image.size.width
-    return pixels * image.bands * image.dtype.itemsize
+        pixels = (rows + 2 * down) * image.size.width
+    return pixels * (image.bands * image.dtype.itemsize + image.has_mask)
 
 
 def _step_before(target: Path) -> Path:

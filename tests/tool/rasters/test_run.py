@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from attachtrans.infer.jobs import Tile
 from attachtrans.report import Status
 from attachtrans.stores.raster import ResumableWriter
 from attachtrans.tool.progress import Quiet
+from attachtrans.tool.rasters import run as running
 from attachtrans.tool.translate import plan_translation
+from attachtrans.types import Size
 from tests.tool.rasters.making import (
     NORTH_UP,
     TURNED,
@@ -486,3 +489,20 @@ def test_options_of_photos_and_rasters_do_not_mix(x2: Path, tmp_path: Path) -> N
         plan_translation(source, x2, tmp_path / "out.tif", placing=Placing(height_m=2.0))
     with pytest.raises(ArgumentError, match="one raster"):
         run(source, x2, tmp_path / "out", mode="separate")
+
+
+@pytest.mark.parametrize("strip", [1, 16, 64])
+def test_the_strips_under_a_row_of_blocks_fit_into_the_cache_with_their_mask(strip):
+    """One that did not would make each block of the row decode all of them anew."""
+    size, rows = Size(3000, 2000), 520
+    image = SimpleNamespace(
+        block=Size(size.width, strip),
+        size=size,
+        bands=3,
+        dtype=np.dtype(np.uint16),
+        has_mask=True,
+    )
+    cache = running._cache_bytes(SimpleNamespace(image=image), rows)
+    for start in range(2 * strip):
+        strips = -(-(start + rows) // strip) - start // strip
+        assert strips * strip * size.width * (3 * 2 + 1) <= cache
