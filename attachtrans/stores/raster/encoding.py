@@ -1,8 +1,13 @@
-"""Blocks of a GeoTIFF encoded apart from it, by GDAL itself, in memory.
+"""Blocks of a GeoTIFF encoded apart from it, in memory.
 
-A block of whole tiles is written to a small GeoTIFF with the creation options of the large one;
-its encoded tiles are, byte for byte, valid tiles of the large one. So each codec that GDAL has
-works, several threads can encode at once, and nothing is held but the block.
+A block of whole tiles is written by GDAL to a small GeoTIFF with the creation options of the large
+one; its encoded tiles are, byte for byte, valid tiles of the large one. So each codec that GDAL has
+works, several threads can encode at once, and nothing is held but the block. Whole numbers that are
+compressed by Zstandard, which is how rasters are written unless something else is asked for, are
+encoded without that detour, in half the time.
+
+Format: TIFF 6.0, sections 14 (differencing predictor) and 15 (tiles); Zstandard as TIFF compression
+50000, as libtiff has it.
 """
 
 from __future__ import annotations
@@ -21,12 +26,23 @@ from attachtrans.types import Size
 
 _MASK = 4
 """Bit of a TIFF page's NewSubfileType: a mask of another page."""
+_INTEGERS = "iu"
+_WIDEST_INTEGER = 4
+_UNDERSTOOD = {
+    *("driver", "width", "height", "count", "dtype", "nodata", "transform", "crs", "bigtiff"),
+    *("tiled", "blockxsize", "blockysize", "photometric", "alpha", "num_threads"),
+    *("compress", "predictor", "zstd_level"),
+}
+"""Creation options whose meaning for a tile is known here; with any other one GDAL encodes."""
 
 
 def encoded_pixels(
     array: NDArray[np.generic], spec: RasterSpec, options: RasterOptions
 ) -> list[bytes]:
     """The tiles of (bands, height, width), row by row; one plane after the other where separate."""
+    profile = tiff_profile(spec, options)
+    if _is_plain_zstd(profile, array.dtype):
+        return _zstd_tiles(array, profile)
     return _encoded(array.shape[-2:], spec, options, array=array)
 
 
@@ -39,6 +55,37 @@ def pages_of(file: TiffFile) -> list[TiffPage]:
     """The image, and its mask where it has one, of a GeoTIFF without overviews."""
     pages = [page.aspage() for page in file.pages]
     return sorted(pages, key=lambda page: bool(page.subfiletype & _MASK))
+
+
+def _is_plain_zstd(profile: Mapping[str, Any], dtype: np.dtype[Any]) -> bool:
+    return (
+        str(profile.get("compress", "")).lower() == "zstd"
+        and profile.keys() <= _UNDERSTOOD
+        and str(profile.get("predictor", 1)) in {"1", "2"}
+        and np.dtype(profile["dtype"]) == dtype
+        and dtype.kind in _INTEGERS
+        and dtype.itemsize <= _WIDEST_INTEGER
+        and dtype.isnative
+    )
+
+
+def _zstd_tiles(array: NDArray[np.generic], profile: Mapping[str, Any]) -> list[bytes]:
+    """Tiles with their bands together, as GDAL lays them out; at the edges values go on."""
+    import imagecodecs
+
+    across, down = int(profile["blockxsize"]), int(profile["blockysize"])
+    level, differences = int(profile.get("zstd_level", 9)), str(profile.get("predictor", 1)) == "2"
+    by_pixel, tiles = array.transpose(1, 2, 0), []
+    for top in range(0, by_pixel.shape[0], down):
+        for left in range(0, by_pixel.shape[1], across):
+            tile = np.ascontiguousarray(by_pixel[top : top + down, left : left + across])
+            if tile.shape[:2] != (down, across):
+                beyond = (0, down - tile.shape[0]), (0, across - tile.shape[1]), (0, 0)
+                tile = np.pad(tile, beyond, mode="edge")
+            if differences:
+                tile = imagecodecs.delta_encode(tile, axis=1)
+            tiles.append(bytes(imagecodecs.zstd_encode(tile.tobytes(), level)))
+    return tiles
 
 
 def _encoded(
