@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 from urllib.parse import quote as quote_url
 
 from attachtrans.errors import SourceError
@@ -28,9 +29,29 @@ _VIEW_KEYS = ("fid", "id", "objectid", "ogc_fid", "attachmentid", "pk_uid", "_id
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that is counted while it is open, because of `_may_peek`."""
+    """A connection that is counted while it is open, because of `_may_peek`.
+
+    Ctrl-C within a function that SQL calls stays Ctrl-C: sqlite3 makes an error of it. The
+    functions that are registered here and in `selection` raise nothing by themselves.
+    """
 
     counted_for: Path | None = None
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            if str(error) == _FUNCTION_ENDED:
+                raise KeyboardInterrupt from error
+            raise
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        try:
+            return super().executemany(sql, parameters)
+        except sqlite3.OperationalError as error:
+            if str(error) == _FUNCTION_ENDED:
+                raise KeyboardInterrupt from error
+            raise
 
     def close(self) -> None:
         if self.counted_for is not None:
@@ -40,6 +61,7 @@ class _Connection(sqlite3.Connection):
         super().close()
 
 
+_FUNCTION_ENDED = "user-defined function raised exception"
 _OPEN: Counter[Path] = Counter()
 _OPEN_LOCK = Lock()
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -298,3 +299,17 @@ def test_a_blob_beside_generated_columns_is_the_right_one(tmp_path: Path) -> Non
         assert read_blob(connection, "t", "d", 1) == b"right"
         assert read_blob(connection, "t", "d", 1, 3) == b"rig"
     connection.close()
+
+
+@pytest.mark.parametrize("how", ["execute", "executemany"])
+def test_ctrl_c_within_a_function_of_sql_is_ctrl_c(fixture_copy, how):
+    """An index's triggers call functions for each feature that is added: it is likely there."""
+    with closing(connect(fixture_copy("esri_globalid.gpkg"), write=True)) as connection:
+        connection.create_function("stopped", 1, lambda _: signal.raise_signal(signal.SIGINT))
+        connection.execute("CREATE TEMP TABLE some (value)")
+        given = {"execute": (1,), "executemany": [(1,), (2,)]}[how]
+        with pytest.raises(KeyboardInterrupt):
+            getattr(connection, how)("INSERT INTO some VALUES (stopped(?))", given)
+        assert connection.execute("SELECT count(*) FROM some").fetchone() == (0,)
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            getattr(connection, how)("INSERT INTO none VALUES (?)", given)
