@@ -28,30 +28,29 @@ _TILE_TYPES = frozenset({"tiles", "2d-gridded-coverage", "vector-tiles"})
 _VIEW_KEYS = ("fid", "id", "objectid", "ogc_fid", "attachmentid", "pk_uid", "_id")
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that is counted while it is open, because of `_may_peek`.
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C within a function that SQL calls stays Ctrl-C; ours raise nothing by themselves."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if str(error) == _FUNCTION_ENDED:
+            raise KeyboardInterrupt from error
+        raise
 
-    Ctrl-C within a function that SQL calls stays Ctrl-C: sqlite3 makes an error of it. The
-    functions that are registered here and in `selection` raise nothing by themselves.
-    """
+
+class _Connection(sqlite3.Connection):
+    """A connection that is counted while it is open, because of `_may_peek`."""
 
     counted_for: Path | None = None
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        try:
+        with _interruptible():
             return super().execute(sql, parameters)
-        except sqlite3.OperationalError as error:
-            if str(error) == _FUNCTION_ENDED:
-                raise KeyboardInterrupt from error
-            raise
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
-        try:
+        with _interruptible():
             return super().executemany(sql, parameters)
-        except sqlite3.OperationalError as error:
-            if str(error) == _FUNCTION_ENDED:
-                raise KeyboardInterrupt from error
-            raise
 
     def close(self) -> None:
         if self.counted_for is not None:
