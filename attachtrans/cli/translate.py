@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from attachtrans import allocator
 from attachtrans.cli.options import (
     DONE,
     FILES,
@@ -252,6 +253,8 @@ def translate(ctx: click.Context, /, report: Path | None, *, quiet: bool, **opti
         placing=placed,
         rasters=choice,
     )
+    if translation.unit == "photos":
+        allocator.use_large_pages()
     tally = Tally(translation.unit)
     with ExitStack() as stack:
         bar = stack.enter_context(Bar(len(translation), enabled=not quiet))

@@ -22,8 +22,8 @@ from attachtrans.types import Size, Window
 
 # What stays as it is on its way to the device; other types become float32 before.
 _AS_THEY_ARE = ("uint8", "int16", "float32")
-# Rows that are rounded at a time when a blended result is finished: little extra memory.
-_STRIP = 256
+# Values that are rounded at a time: on a CPU what stays in a core's cache, on a GPU few calls.
+_ROUNDED, _ROUNDED_ON_GPU = 1 << 18, 1 << 24
 
 
 def upload(array: NDArray[Any], device: torch.device) -> Tensor:
@@ -95,7 +95,6 @@ class Canvas:
         dtype = getattr(torch, encoding.dtype.name)
         finished = height if stretch is None else stretch.rows
         self._sheet = _empty(Size(width, finished), bands, dtype, device)
-        self._scratch = torch.empty(0)
         self._half_up = torch.tensor(encoding.offset + 0.5 * (encoding.limits is not None))
         self._sum = torch.zeros((), dtype=torch.float64, device=device)
         self._blend: Tensor | None = None
@@ -116,34 +115,46 @@ class Canvas:
 
     def paste(self, tile: Tensor, row: int, column: int) -> None:
         """Take in one tile's result, (bands, out height, out width) float32 in net units."""
+        self.add(self.prepare(tile, row, column), row, column)
+
+    def prepare(self, tile: Tensor, row: int, column: int) -> Tensor:
+        """The part of `paste` that several threads may do at once, each with a tile of its own.
+
+        Where tiles do not blend they are finished here, while they are in the processor's cache.
+
+        Returns:
+            What `add` takes.
+        """
+        if self._blend is not None:
+            return tile
         down, across = self._plan.rows.spans[row], self._plan.columns.spans[column]
+        part = tile[
+            :,
+            down.keep_start - down.out_start : down.keep_stop - down.out_start,
+            across.keep_start - across.out_start : across.keep_stop - across.out_start,
+        ]
+        place = slice(down.keep_start, down.keep_stop), slice(across.keep_start, across.keep_stop)
+        return self._write(part, self._sheet[:, place[0], place[1]])
+
+    def add(self, prepared: Tensor, row: int, column: int) -> None:
+        """The other part; tiles come in the order of the plan."""
         if self._blend is None:
-            part = tile[
-                :,
-                down.keep_start - down.out_start : down.keep_stop - down.out_start,
-                across.keep_start - across.out_start : across.keep_stop - across.out_start,
-            ]
-            place = (
-                slice(down.keep_start, down.keep_stop),
-                slice(across.keep_start, across.keep_stop),
-            )
-            self._write(part, self._sheet[:, place[0], place[1]])
+            self._sum += prepared
             return
         self._go_on()
+        down, across = self._plan.rows.spans[row], self._plan.columns.spans[column]
         height, width = down.out_stop - down.out_start, across.out_stop - across.out_start
         place = (slice(down.out_start, down.out_stop), slice(across.out_start, across.out_stop))
         share = self._rows[row].share(self._columns[column])
         # The running weighted mean: tiles that agree stay exactly what they are.
-        self._blend[:, place[0], place[1]].lerp_(tile[:, :height, :width], share)
+        self._blend[:, place[0], place[1]].lerp_(prepared[:, :height, :width], share)
 
     def finish(self) -> Tensor:
         """The result (bands, height, width) in its data type; every tile must be in."""
         if self._blend is not None:
             self._go_on()
             height = self._sheet.shape[1]
-            for top in range(0, height, _STRIP):
-                rows = slice(top, min(top + _STRIP, height))
-                self._write(self._blend[:, rows], self._sheet[:, rows])
+            self._sum += self._write(self._blend[:, :height], self._sheet)
             if self._stretch is not None:
                 self._stretch.carry.rows = self._blend[:, height:].clone()
             self._blend = None
@@ -161,32 +172,29 @@ class Canvas:
         """The sum of all that the net gave (0-d): NaN or infinite as soon as one value is."""
         return self._sum
 
-    def _write(self, values: Tensor, place: Tensor) -> None:
-        """Round, clip and cast into the result, leaving `values` as they are."""
+    def _write(self, values: Tensor, place: Tensor) -> Tensor:
+        """Round, clip and cast into the result, leaving `values` as they are; their sum (0-d)."""
         limits = self._encoding.limits
         if limits is None:
-            self._sum += values.sum()
             place.copy_(values)
             if self._encoding.gain != 1 or self._encoding.offset != 0:
                 place.mul_(self._encoding.gain).add_(self._encoding.offset)
-            return
-        work = self._workspace(place, values)
-        torch.add(self._half_up.to(work.dtype), values, alpha=self._encoding.gain, out=work)
-        self._sum += work.sum()
-        work.clamp_(limits[0], limits[1])
-        _cast(work.floor_() if limits[0] < 0 else work, place)
-
-    def _workspace(self, place: Tensor, values: Tensor) -> Tensor:
-        """Floats to compute in, used again for every tile: fresh pages cost more than the sums.
-
-        32-bit integers need doubles.
-        """
+            return values.sum()
         bands, height, width = place.shape
-        wide = self._encoding.dtype.itemsize > 2
-        if self._scratch.numel() < place.numel():
-            dtype = torch.float64 if wide else torch.float32
-            self._scratch = torch.empty(place.numel(), dtype=dtype, device=values.device)
-        return self._scratch[: place.numel()].view(height, width, bands).permute(2, 0, 1)
+        budget = _ROUNDED if place.device.type == "cpu" else _ROUNDED_ON_GPU
+        rows = min(max(budget // (width * bands), 1), height)
+        # 32-bit integers need doubles.
+        dtype = torch.float64 if self._encoding.dtype.itemsize > 2 else torch.float32
+        room = _empty(Size(width, rows), bands, dtype, place.device)
+        total, half_up = torch.zeros_like(self._sum), self._half_up.to(dtype)
+        for top in range(0, height, rows):
+            strip = slice(top, min(top + rows, height))
+            work = room[:, : strip.stop - top]
+            torch.add(half_up, values[:, strip], alpha=self._encoding.gain, out=work)
+            total += work.sum()
+            work.clamp_(limits[0], limits[1])
+            _cast(work.floor_() if limits[0] < 0 else work, place[:, strip])
+        return total
 
 
 def _cast(values: Tensor, place: Tensor) -> None:

@@ -117,7 +117,7 @@ class Engine(Generic[K]):
         self._ready: list[Result[K]] = []
         self._on_the_way: deque[tuple[K, Delivery]] = deque()
         self._lanes = Lanes(device)
-        self._flying: deque[tuple[list[Tile[K]], Future[Tensor]]] = deque()
+        self._flying: deque[tuple[list[Tile[K]], Future[list[Tensor]]]] = deque()
 
     @property
     def precision(self) -> str:
@@ -345,8 +345,8 @@ class Engine(Generic[K]):
         tiles, future = self._flying.popleft()
         fault = future.exception()
         if fault is None:
-            for tile, result in zip(tiles, future.result(), strict=False):
-                self._paste(tile, result)
+            for tile, prepared in zip(tiles, future.result(), strict=True):
+                self._add(tile, prepared)
         elif not isinstance(fault, Exception):
             raise fault
         elif out_of_memory(fault):
@@ -366,12 +366,12 @@ class Engine(Generic[K]):
                 alone = [tile for tile in tiles if tile.job is job]
                 self._flying.appendleft((alone, self._lanes.run(self._call, alone)))
 
-    def _paste(self, tile: Tile[K], result: Tensor) -> None:
+    def _add(self, tile: Tile[K], prepared: Tensor) -> None:
         job = tile.job
         if job not in self._jobs:
             return  # it failed on an earlier tile of this batch
         try:
-            job.canvas.paste(result, tile.row, tile.column)
+            job.canvas.add(prepared, tile.row, tile.column)
         except Exception as error:
             if not out_of_memory(error):
                 raise

@@ -29,8 +29,8 @@ class Forward:
     device: torch.device
 
     @torch.inference_mode()
-    def __call__(self, tiles: list[Tile[K]]) -> Tensor:
-        """Tiles of one size -> (at least as many, out_bands, out height, out width).
+    def __call__(self, tiles: list[Tile[K]]) -> list[Tensor]:
+        """Tiles of one size -> what their canvases made of the results, to be added to them.
 
         Raises InferenceError for a result of another size than the net's definition says.
         """
@@ -52,4 +52,7 @@ class Forward:
                 f"expected (scale {scale}, margin {self.spec.margin_px}): "
                 "correct its definition"
             )
-        return results
+        return [
+            tile.job.canvas.prepare(result, tile.row, tile.column)
+            for tile, result in zip(tiles, results, strict=False)
+        ]

@@ -79,6 +79,7 @@ def load_engines(model: ModelChoice, progress: Progress, stop: threading.Event) 
         ArgumentError: devices, tiles or seams that there cannot be.
         ModelError: the weights do not fit.
     """
+    allocator.keep_freed()
     allocator.share_arenas()  # before there are threads that decode, compute and write
     running = model.running
     devices = select_devices(running.devices)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage
@@ -28,6 +29,8 @@ _MASK = 4
 """Bit of a TIFF page's NewSubfileType: a mask of another page."""
 _INTEGERS = "iu"
 _WIDEST_INTEGER = 4
+_MOST_CHANNELS = 512
+"""Of a picture of OpenCV's (CV_CN_MAX)."""
 _UNDERSTOOD = {
     *("driver", "width", "height", "count", "dtype", "nodata", "transform", "crs", "bigtiff"),
     *("tiled", "blockxsize", "blockysize", "photometric", "alpha", "num_threads"),
@@ -75,17 +78,38 @@ def _zstd_tiles(array: NDArray[np.generic], profile: Mapping[str, Any]) -> list[
 
     across, down = int(profile["blockxsize"]), int(profile["blockysize"])
     level, differences = int(profile.get("zstd_level", 9)), str(profile.get("predictor", 1)) == "2"
-    by_pixel, tiles = array.transpose(1, 2, 0), []
-    for top in range(0, by_pixel.shape[0], down):
-        for left in range(0, by_pixel.shape[1], across):
-            tile = np.ascontiguousarray(by_pixel[top : top + down, left : left + across])
+    bands, height, width = array.shape
+    tiles = []
+    for top in range(0, height, down):
+        for left in range(0, width, across):
+            tile = _interleaved(array[:, top : top + down, left : left + across])
             if tile.shape[:2] != (down, across):
                 beyond = (0, down - tile.shape[0]), (0, across - tile.shape[1]), (0, 0)
                 tile = np.pad(tile, beyond, mode="edge")
+            rows = tile.reshape(down, across * bands)
             if differences:
-                tile = imagecodecs.delta_encode(tile, axis=1)
-            tiles.append(bytes(imagecodecs.zstd_encode(tile.tobytes(), level)))
+                rows = _differences(rows, bands)
+            tiles.append(bytes(imagecodecs.zstd_encode(rows.tobytes(), level)))
     return tiles
+
+
+def _interleaved(tile: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(bands, height, width) -> (height, width, bands), which is what it often is in memory."""
+    by_pixel = tile.transpose(1, 2, 0)
+    if len(tile) > _MOST_CHANNELS or by_pixel[0].flags.c_contiguous:
+        return by_pixel
+    # In a tenth of numpy's time. Bits are moved: OpenCV has no unsigned integers of 32.
+    merged = cv2.merge([band.view(f"i{tile.itemsize}") for band in tile])
+    found: NDArray[np.generic] = merged.view(tile.dtype).reshape(by_pixel.shape)
+    return found
+
+
+def _differences(rows: NDArray[np.generic], bands: int) -> NDArray[np.generic]:
+    """(height, width * bands): each value less that of the pixel before it, as TIFF's predictor."""
+    found = np.empty_like(rows)
+    found[:, :bands] = rows[:, :bands]
+    np.subtract(rows[:, bands:], rows[:, :-bands], out=found[:, bands:])
+    return found
 
 
 def _encoded(

@@ -36,7 +36,7 @@ INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32"]
 
 
 @pytest.mark.parametrize("creation", [{}, {"PREDICTOR": "1"}, {"ZSTD_LEVEL": "3"}])
-@pytest.mark.parametrize("bands", [1, 2, 3, 5])
+@pytest.mark.parametrize("bands", [1, 2, 3, 5, 600])
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_gdal_reads_tiles_that_it_did_not_encode(
     tmp_path: Path,
