@@ -76,6 +76,7 @@ class Reading:
 
     bands   by number from 1, in the net's order
     alpha   the raster has an alpha band, which the result gets too
+    masked  its mask may say more than its nodata
     reach   see `validity.filled`
     objection  why these values cannot be translated, where they are data (None: everywhere);
             None: they can
@@ -84,10 +85,13 @@ class Reading:
     raster: Raster
     bands: tuple[int, ...]
     alpha: bool
+    masked: bool
     reach: int
     objection: Objection | None = None
 
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[Any] | None]:
+    def read(
+        self, window: Window
+    ) -> tuple[NDArray[Any], NDArray[np.uint8] | None, NDArray[Any] | None]:
         """Values, mask (alpha where there is one), and what of the values is data (None: all).
 
         Raises:
@@ -95,7 +99,7 @@ class Reading:
             SourceError: the raster cannot be read there.
         """
         values = self.raster.read(window, bands=self.bands)
-        mask = self.raster.read_mask(window)
+        mask = self.raster.read_mask(window) if self.masked else None
         valid = valid_values(values, nodata=self.raster.nodata, mask=mask)
         if self.objection is not None and (reason := self.objection(values, valid)):
             raise ArgumentError(f"{self.raster.name}: {reason}")
@@ -106,13 +110,13 @@ class Reading:
 class _Block:
     """A block on its way: what the net sees of its window, or nothing where nothing is data.
 
-    mask    (height, width) of the window as the raster has it
+    mask    (height, width) of the window as the raster has it; None where nodata says it all
     valid   (height, width) of the window, None: all is data
     """
 
     index: int
     excerpt: Excerpt
-    mask: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None
     valid: NDArray[np.bool_] | None
     values: NDArray[Any] | None
 
@@ -354,7 +358,7 @@ class WindowedRun:
     def _alpha(self, block: _Block) -> NDArray[Any]:
         needed = source_window(block.excerpt.block, *self._sizes)
         window, mask = block.excerpt.window, block.mask
-        if _holds(window, needed):
+        if mask is not None and _holds(window, needed):
             source = window
         else:
             source, mask = needed, self._reading.raster.read_mask(needed)

@@ -113,6 +113,10 @@ class Canvas:
         """Memory of the result on the device."""
         return self._sheet.nbytes + (0 if self._blend is None else self._blend.nbytes)
 
+    def clear(self) -> None:
+        """Put 0 where no tile will come."""
+        self._sheet.zero_()
+
     def paste(self, tile: Tensor, row: int, column: int) -> None:
         """Take in one tile's result, (bands, out height, out width) float32 in net units."""
         self.add(self.prepare(tile, row, column), row, column)

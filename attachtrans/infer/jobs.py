@@ -50,10 +50,11 @@ class Job(Generic[K]):
         return (0, 0) if self.stretch is None else self.stretch.origin
 
     def tiles(self) -> list[Tile[K]]:
-        """The tiles to run, in their order: those that see something that counts."""
+        """The tiles to run, in their order: those that see something that counts; others are 0."""
         tiles = [Tile(job=self, row=row, column=column) for row, column in self.plan]
         if self.valid is None:
             return tiles
+        self.canvas.clear()
         return [tile for tile in tiles if self._counts(tile.window, self.valid)]
 
     @staticmethod

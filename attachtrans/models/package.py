@@ -107,7 +107,8 @@ class FileRef:
         """
         with self.open(limit_bytes=limit_bytes) as stream:
             try:
-                return stream.read(limit_bytes + 1)
+                # As much as there is: Python makes room beforehand for all that is asked for.
+                return stream.read(self.size_bytes + 1)
             except _DAMAGED as error:
                 raise ModelError(f"{self} is damaged: {error}") from error
 

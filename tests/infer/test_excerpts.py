@@ -169,6 +169,7 @@ def test_tiles_that_see_nothing_valid_are_left_out(name: str) -> None:
     scale = int(net.spec.scale)
     kept = np.kron(valid[0], np.ones((scale, scale))) > 0
     assert np.abs(found[0] - whole[0])[kept].max() < 1e-4
+    assert not found[0, : 500 * scale].any()
     assert net.tiles - before < len(engine.plan(size)) / 2
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -86,6 +87,17 @@ def test_an_entry_longer_than_declared_is_not_read_beyond_that(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(ModelError):
         find_definition(path).read()
+
+
+def test_reading_takes_as_much_memory_as_there_is_to_read(tmp_path):
+    (tmp_path / "net.pth").write_bytes(b"weights")
+    tracemalloc.start()
+    try:
+        assert FileRef(path=tmp_path / "net.pth").read() == b"weights"
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 1 << 20
 
 
 def test_weights_that_compress_well_are_fine(tmp_path):

@@ -78,7 +78,7 @@ def _zstd_tiles(array: NDArray[np.generic], profile: Mapping[str, Any]) -> list[
 
     across, down = int(profile["blockxsize"]), int(profile["blockysize"])
     level, differences = int(profile.get("zstd_level", 9)), str(profile.get("predictor", 1)) == "2"
-    bands, height, width = array.shape
+    _, height, width = array.shape
     tiles = []
     for top in range(0, height, down):
         for left in range(0, width, across):
@@ -86,10 +86,14 @@ def _zstd_tiles(array: NDArray[np.generic], profile: Mapping[str, Any]) -> list[
             if tile.shape[:2] != (down, across):
                 beyond = (0, down - tile.shape[0]), (0, across - tile.shape[1]), (0, 0)
                 tile = np.pad(tile, beyond, mode="edge")
-            rows = tile.reshape(down, across * bands)
-            if differences:
-                rows = _differences(rows, bands)
-            tiles.append(bytes(imagecodecs.zstd_encode(rows.tobytes(), level)))
+            room = bytearray(tile.nbytes)
+            values = np.frombuffer(room, tile.dtype).reshape(tile.shape)
+            if differences:  # from each pixel to the next
+                values[:, 0] = tile[:, 0]
+                np.subtract(tile[:, 1:], tile[:, :-1], out=values[:, 1:])
+            else:
+                np.copyto(values, tile)
+            tiles.append(bytes(imagecodecs.zstd_encode(room, level)))
     return tiles
 
 
@@ -101,14 +105,6 @@ def _interleaved(tile: NDArray[np.generic]) -> NDArray[np.generic]:
     # In a tenth of numpy's time. Bits are moved: OpenCV has no unsigned integers of 32.
     merged = cv2.merge([band.view(f"i{tile.itemsize}") for band in tile])
     found: NDArray[np.generic] = merged.view(tile.dtype).reshape(by_pixel.shape)
-    return found
-
-
-def _differences(rows: NDArray[np.generic], bands: int) -> NDArray[np.generic]:
-    """(height, width * bands): each value less that of the pixel before it, as TIFF's predictor."""
-    found = np.empty_like(rows)
-    found[:, :bands] = rows[:, :bands]
-    np.subtract(rows[:, bands:], rows[:, :-bands], out=found[:, bands:])
     return found
 
 

@@ -163,6 +163,19 @@ class RasterImage:
         return any(MaskFlags.all_valid not in flags for flags in self._dataset.mask_flag_enums)
 
     @property
+    def says_by_value(self) -> bool:
+        """Whether a whole number as nodata says it all, so that `read_mask` knows nothing more."""
+        from rasterio.enums import MaskFlags
+
+        flags, values = self._dataset.mask_flag_enums, self._dataset.nodatavals
+        return (
+            self.dtype.kind in "iu"
+            and "alpha" not in self.colours
+            and all(band == [MaskFlags.nodata] for band in flags)
+            and len(set(values)) == 1
+        )
+
+    @property
     def palette(self) -> NDArray[np.uint8] | None:
         """(N, 4) red, green, blue and opacity of the numbers in the first band; None: it has none.
 

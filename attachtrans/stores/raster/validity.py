@@ -176,8 +176,7 @@ def with_nodata(result: Pixels, valid: Bools | None, nodata: float) -> Pixels:
     value = _held(nodata, result.dtype)
     if value is None:
         raise ArgumentError(f"{result.dtype} cannot hold the nodata value {nodata:g}")
-    same = _equals(result, value)
-    if same.any():
+    if _reaches(result, value) and (same := _equals(result, value)).any():
         if not result.flags.writeable:
             result = result.copy()
         result[same] = _beside(value, result.dtype)
@@ -269,6 +268,11 @@ def _equals(array: Pixels, value: Any) -> Bools:
     with np.errstate(over="ignore"):
         ends = sorted([value * array.dtype.type(1 - _CLOSE), value * array.dtype.type(1 + _CLOSE)])
     return np.asarray((array > ends[0]) & (array < ends[1]))
+
+
+def _reaches(array: Pixels, value: Any) -> bool:
+    """False where a whole number is surely none of the values, which is soon said of the least."""
+    return array.dtype.kind == "f" or bool(array.min() <= value)
 
 
 def _beside(value: Any, dtype: np.dtype[Any]) -> Any:

@@ -49,6 +49,7 @@ class View:
     georef  of the file's pixels
     holes   there may be pixels without data though the file has none
     alpha   it has an alpha band
+    masked  its mask may say more than its nodata
     """
 
     raster: Raster
@@ -57,6 +58,7 @@ class View:
     georef: Georef | None
     holes: bool
     alpha: bool
+    masked: bool
 
 
 def look_at(
@@ -112,6 +114,7 @@ def look_at(
         georef=georef,
         holes=says or choice.mask is not None or wish.changes or (grid is not None and not own),
         alpha="alpha" in raster.colours,
+        masked=image is None or view is not image or not image.says_by_value,
     )
 
 

@@ -321,6 +321,7 @@ class _Run:
                 raster=view.raster,
                 bands=prepared.bands,
                 alpha=view.alpha,
+                masked=view.masked,
                 reach=engines.reach(prepared),
                 objection=engines.objection,
             ),
