@@ -67,6 +67,7 @@ def main() -> None:
         click.echo(f"attachtrans: {error}", err=True)
         _drop_stdout()
         code = COULD_NOT_RUN
+    gc.freeze()  # nor among what goes with the process, which takes as long again
     sys.exit(code)
 
 
