@@ -21,6 +21,7 @@ Ints = NDArray[np.intp]
 SIDE = 64
 """Of a block, in pixels."""
 _DEGREE = 4
+_ROUNDING_CELLS = 1e-6
 
 
 def _chebyshev(degree: int) -> Floats:
@@ -82,6 +83,25 @@ def spread(values: Floats) -> Singles:
     nodes = values.reshape(*values.shape[:-1], _NODES.size, _NODES.size).astype(np.float32)
     spread: Singles = _TO_CENTRES @ (nodes @ _TO_CENTRES.T)
     return spread
+
+
+def along_axes(cells: Floats) -> NDArray[np.bool_]:
+    """(N,) pairs of functions (2, N, 25): one depends on the column alone, the other on the row.
+
+    But for what rounding makes of places far from the origin.
+    """
+    i, j = cells.reshape(2, -1, _NODES.size, _NODES.size)
+    bent = np.maximum(np.ptp(i, axis=1).max(axis=1), np.ptp(j, axis=2).max(axis=1))
+    straight: NDArray[np.bool_] = bent <= _ROUNDING_CELLS
+    return straight
+
+
+def spread_along(cells: Floats) -> tuple[Singles, Singles]:
+    """Such functions -> (N, SIDE) of the pixels' columns, and (N, SIDE) of their rows."""
+    i, j = cells.reshape(2, -1, _NODES.size, _NODES.size)
+    # Each by itself, see `spread`.
+    columns, rows = i[:, :1].astype(np.float32), j[:, None, :, 0].astype(np.float32)
+    return (columns @ _TO_CENTRES.T)[:, 0], (rows @ _TO_CENTRES.T)[:, 0]
 
 
 def at_tests(values: Floats) -> Floats:

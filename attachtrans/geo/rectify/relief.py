@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from attachtrans.geo.ground import DemGround
 from attachtrans.geo.occlusion import Horizon
-from attachtrans.geo.rectify.lattice import spread
+from attachtrans.geo.rectify.lattice import SIDE, along_axes, spread, spread_along
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -83,18 +83,61 @@ class Relief:
         Returns:
             (N, SIDE, SIDE) heights above the datum, nan without data, and which are hidden.
         """
-        base = np.floor(cells.mean(axis=-1)).astype(np.intp)
-        i, j = spread(cells - base[:, :, None])
+        along = along_axes(cells) & (np.ptp(cells[1], axis=1) <= SIDE)
+        if along.all():
+            return self._along(cells)
+        heights, hidden = self._across(cells)
+        if along.any():
+            heights[along], hidden[along] = self._along(cells[:, along])
+        return heights, hidden
+
+    def _along(self, cells: Floats) -> tuple[Singles, Flags]:
+        """`heights` on blocks whose axes are those of the model: line by line, in half the time."""
+        base, within = np.floor(cells.mean(axis=-1)).astype(np.intp), self._within(cells)
         across, down = self.dem.surface.extent
-        low, high = cells.min(axis=(1, 2)), cells.max(axis=(1, 2))
-        within = bool((low >= 1.0).all() and (high <= np.array([across, down]) - 1.0).all())
+        i, j = spread_along(cells - base[:, :, None])
+        col, u = _split(i, base[0, :, None], across, within=within)
+        row, v = _split(j, base[1, :, None], down, within=within)
+        first, stride = row.min(axis=1), across + 1
+        lines = np.arange((row.max(axis=1) - first).max() + 2)
+        lines = np.minimum(first[:, None] + lines, down) * stride
+        flat, places = self.above.ravel(), lines[:, :, None] + col[:, None, :]
+        left, step = flat[places], flat[places + 1]
+        step -= left
+        step *= u[:, None, :]
+        left += step
+        block, line = np.arange(len(row))[:, None], row - first[:, None]
+        heights, step = left[block, line], left[block, line + 1]
+        step -= heights
+        step *= v[:, :, None]
+        heights += step
+        if not within:
+            aside = _outside(i, base[0, :, None], across)[:, None, :]
+            heights[aside | _outside(j, base[1, :, None], down)[:, :, None]] = np.nan
+        if self.horizon is None:
+            return heights, np.zeros(heights.shape, dtype=np.bool_)
+        cols, rows = np.broadcast_arrays(col[:, None, :], row[:, :, None])
+        us, vs = np.broadcast_arrays(u[:, None, :], v[:, :, None])
+        return heights, self._hidden(cols, rows, us, vs)
+
+    def _across(self, cells: Floats) -> tuple[Singles, Flags]:
+        """`heights` on any blocks."""
+        base, within = np.floor(cells.mean(axis=-1)).astype(np.intp), self._within(cells)
+        across, down = self.dem.surface.extent
+        i, j = spread(cells - base[:, :, None])
         col, u = _split(i, base[0, :, None, None], across, within=within)
         row, v = _split(j, base[1, :, None, None], down, within=within)
         stride = across + 1
         height = _bilinear(self.above, col + row * stride, u, v, stride)
         if not within:
-            height[_outside(i, base[0], across) | _outside(j, base[1], down)] = np.nan
+            aside = _outside(i, base[0, :, None, None], across)
+            height[aside | _outside(j, base[1, :, None, None], down)] = np.nan
         return height, self._hidden(col, row, u, v)
+
+    def _within(self, cells: Floats) -> bool:
+        """Whether all blocks lie within the model, a cell from its border."""
+        low, high = cells.min(axis=(1, 2)), cells.max(axis=(1, 2))
+        return bool((low >= 1.0).all() and (high <= np.array(self.dem.surface.extent) - 1.0).all())
 
     def _hidden(self, col: Ints, row: Ints, u: Singles, v: Singles) -> Flags:
         """Places on patches (col, row) of the model."""
@@ -133,7 +176,7 @@ def _split(
 
 
 def _outside(places: Singles, base: Ints, last: int) -> Flags:
-    low = -base[:, None, None] - _BORDER_CELLS
+    low = -base - _BORDER_CELLS
     outside: Flags = (places < low) | (places > low + last + 2.0 * _BORDER_CELLS)
     return outside
 
