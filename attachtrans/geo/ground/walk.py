@@ -26,6 +26,8 @@ _ROUNDING = 1e-15
 """Of a distance: more than its last digit, so that from far away, too, a step is a step."""
 _CLEAR_M = 1e-3
 """How far above the highest and below the lowest height a ray surely misses the surface."""
+_FIRST_LEVEL = 2
+"""Of the blocks that are looked at first: most rays meet the ground soon; others ascend."""
 _WALKING = 255
 
 
@@ -51,7 +53,7 @@ def walk(
     steps = _Steps(
         ray=ray,
         distance=lane.begin[ray],
-        level=np.full(ray.size, surface.levels),
+        level=np.full(ray.size, min(_FIRST_LEVEL, surface.levels)),
         known=lane.known[ray],
     )
     while steps.ray.size:

@@ -122,7 +122,7 @@ class Sampler(NamedTuple):
         else:
             # Within a block off its middle: 32 bits do, and take half the time.
             steps = off.astype(np.int32)
-            off = _CUBIC_FRACTIONS[steps & (_FRACTIONS - 1)]
+            off = _CUBIC_FRACTIONS.take(steps & (_FRACTIONS - 1), mode="clip")
             steps >>= _FRACTIONS.bit_length() - 1
             off += steps.astype(np.float32)
         return _Targets(whole, off, placed.seen[which])
