@@ -79,39 +79,43 @@ class Excerpt:
     stretch: Stretch | None = None
 
 
-def excerpts(plan: Plan, spec: TranslatorSpec, *, start: int = 0) -> Iterator[Excerpt]:
-    """Cut an image with this plan into blocks, in an order that depends on its size alone.
+def excerpts(
+    plan: Plan, spec: TranslatorSpec, *, start: int = 0, in_strips: bool = False
+) -> Iterator[Excerpt]:
+    """Cut an image with this plan into blocks, in an order that depends on these alone.
 
-    start: so many blocks are done already; the rest gives the same as if they were not.
+    start      so many blocks are done already; the rest gives the same as if they were not
+    in_strips  the image lies in strips of full width, of which all that a row of blocks needs is
+               held while that is read: so blocks are flat where that costs next to nothing
     """
     scale = exact_scale(spec.scale)
     if plan.exact:
         context = max(spec.receptive_field_px or 0, spec.margin_px)
-        for block in _blocks(plan)[start:]:
+        for block in _blocks(plan, in_strips=in_strips)[start:]:
             yield _alone(plan.size, block, scale, grain(spec), context)
         return
     down, across = ramps(plan.rows), ramps(plan.columns)
     panel, carry = -1, Carry()
-    for block in _blocks(plan)[start:]:
+    for block in _blocks(plan, in_strips=in_strips)[start:]:
         begins = block.col != panel
         if begins:
             panel, carry = block.col, Carry()
         yield _continued(plan, (down, across), block, scale, carry, begins=begins)
 
 
-def block_count(plan: Plan) -> int:
+def block_count(plan: Plan, *, in_strips: bool = False) -> int:
     """How many blocks `excerpts` gives."""
-    return len(_blocks(plan))
+    return len(_blocks(plan, in_strips=in_strips))
 
 
-def _blocks(plan: Plan) -> list[Window]:
+def _blocks(plan: Plan, *, in_strips: bool) -> list[Window]:
     """The blocks of a result: row by row where they are exact, else panel by panel, downwards."""
     width, height = plan.out_size
     if len(plan) == 1:  # whatever the net sees of it
         return [Window(col=0, row=0, width=width, height=height)]
     if plan.exact:
-        edge = _exact_px(plan)
-        cols, rows = _cuts(width, edge), _cuts(height, edge)
+        across, down = _exact_px(plan, in_strips=in_strips)
+        cols, rows = _cuts(width, across), _cuts(height, down)
         places = [(col, row) for row in rows for col in cols]
     else:
         panel = max(_PANEL_PX, _PANEL_TILES * plan.columns.out_length)
@@ -123,10 +127,12 @@ def _blocks(plan: Plan) -> list[Window]:
     ]
 
 
-def _exact_px(plan: Plan) -> int:
-    """Edge of exact blocks, in pixels of the result."""
+def _exact_px(plan: Plan, *, in_strips: bool) -> tuple[int, int]:
+    """Width and height of exact blocks, in pixels of the result."""
     shared = max(axis.overlap * axis.out_length / axis.length for axis in (plan.columns, plan.rows))
-    return _EXACT_PX // 2 if shared * _NEXT_TO_NOTHING <= _EXACT_PX else _EXACT_PX
+    if shared * _NEXT_TO_NOTHING > _EXACT_PX:
+        return _EXACT_PX, _EXACT_PX
+    return (_EXACT_PX, _EXACT_PX // 4) if in_strips else (_EXACT_PX // 2, _EXACT_PX // 2)
 
 
 def _cuts(length: int, edge: int) -> list[tuple[int, int]]:

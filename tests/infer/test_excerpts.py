@@ -137,12 +137,27 @@ def test_blocks_make_the_whole(name: str, size: Size, tile: int | None) -> None:
         assert np.abs(pixels - whole[(slice(None), *block.slices)]).max() < 1e-4
 
 
+def test_of_strips_few_rows_are_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EXACT_PX", 2048)
+    net, size = NETS["exact"], Size(6000, 2000)
+    plan = Engine[int](net, device=net.device, precision="fp32").plan(size)
+    parts, flat = (list(excerpts(plan, net.spec, in_strips=on)) for on in (False, True))
+    assert max(part.window.height for part in flat) < 0.6 * parts[0].window.height
+    read, read_flat = (
+        sum(p.window.width * p.window.height for p in some) for some in (parts, flat)
+    )
+    assert read_flat < 1.02 * read
+
+
+@pytest.mark.parametrize("in_strips", [False, True])
 @pytest.mark.parametrize("name", NETS)
-def test_blocks_begin_at_tiles_of_the_file_and_windows_hold_their_source(name: str) -> None:
+def test_blocks_begin_at_tiles_of_the_file_and_windows_hold_their_source(
+    name: str, in_strips: bool
+) -> None:
     net, size = NETS[name], Size(1900, 1400)
     engine = Engine[int](net, device=net.device, precision="fp32", tile_size=128)
     plan = engine.plan(size)
-    for part in excerpts(plan, net.spec):
+    for part in excerpts(plan, net.spec, in_strips=in_strips):
         assert part.block.col % 512 == part.block.row % 512 == 0
         for inner, outer in ((part.source, part.window),):
             assert inner.col >= outer.col
@@ -180,9 +195,10 @@ def test_tiles_that_see_nothing_valid_are_left_out(name: str) -> None:
     tile=st.integers(24, 150),
     padding=st.integers(0, 20),
     start=st.floats(0, 1),
+    in_strips=st.booleans(),
 )
 def test_any_size_tile_and_padding(
-    name: str, width: int, height: int, tile: int, padding: int, start: float
+    name: str, width: int, height: int, tile: int, padding: int, start: float, in_strips: bool
 ) -> None:
     net, size = NETS[name], Size(width, height)
     engine = Engine[int](
@@ -194,9 +210,10 @@ def test_any_size_tile_and_padding(
     with pytest.MonkeyPatch.context() as patch:
         for constant, value in {"BLOCK_PX": 16, "_EXACT_PX": 64, "_PANEL_PX": 64}.items():
             patch.setattr(module, constant, value)
-        first = int(start * block_count(plan))
-        parts = list(excerpts(plan, net.spec, start=first))
-        assert len(parts) == block_count(plan) - first
+        count = block_count(plan, in_strips=in_strips)
+        first = int(start * count)
+        parts = list(excerpts(plan, net.spec, start=first, in_strips=in_strips))
+        assert len(parts) == count - first
     covered = np.zeros(whole.shape, bool)
     for block, pixels in blocks_of(engine, image, parts):
         place = (slice(None), *block.slices)

@@ -65,7 +65,9 @@ class RasterEngines:
     def excerpts(self, prepared: Prepared, start: int) -> Iterator[Excerpt]:
         """The blocks of a result, without the first `start`."""
         if prepared.plan is not None:
-            return excerpts(prepared.plan, self._loaded.spec, start=start)
+            return excerpts(
+                prepared.plan, self._loaded.spec, start=start, in_strips=prepared.in_strips
+            )
         return iter([_everything(prepared)][start:])
 
     def require_tiles(self, prepared: Prepared, options: RasterOptions) -> None:

@@ -136,6 +136,7 @@ class Prepared:
     job     name of what is made: of which raster, in which bands, by which model
     resume_key  name of that and of how it is made, by which an unfinished file is gone on with
     plan    how the net's engine cuts it; None: it takes the raster in one piece
+    in_strips  see `infer.excerpts`
     """
 
     view: View
@@ -144,6 +145,7 @@ class Prepared:
     job: str
     resume_key: str
     plan: Plan | None
+    in_strips: bool
 
 
 def prepare(
@@ -184,8 +186,16 @@ def prepare(
         **_place(view, size),
         **_described(raster, bands, net, alpha=view.alpha),
     )
-    resume_key = digest([job, _cut(plan), __version__])
-    return Prepared(view=view, bands=bands, spec=spec, job=job, resume_key=resume_key, plan=plan)
+    in_strips = view.image is not None and view.image.block[0] == view.image.size.width
+    return Prepared(
+        view=view,
+        bands=bands,
+        spec=spec,
+        job=job,
+        resume_key=digest([job, _cut(plan, in_strips=in_strips), __version__]),
+        plan=plan,
+        in_strips=in_strips,
+    )
 
 
 def _own_tags(raster: Raster) -> Mapping[str, str]:
@@ -221,14 +231,14 @@ def _described(
 _PLAIN = {"undefined", "gray"}
 
 
-def _cut(plan: Plan | None) -> list[int]:
+def _cut(plan: Plan | None, *, in_strips: bool) -> list[int]:
     """What of a plan blocks depend on: how many there are, and tiles that fade into each other."""
     from attachtrans.infer.excerpts import block_count
 
     if plan is None:
         return []
     if plan.exact:
-        return [block_count(plan)]
+        return [block_count(plan, in_strips=in_strips)]
     return [len(plan), *plan.tile, plan.columns.overlap, plan.rows.overlap]
 
 
