@@ -153,9 +153,11 @@ class Tiling:
         columns = self._axis(size.width, net, edges[0], padding)
         rows = self._axis(size.height, net, edges[1], padding)
         halo = spec.receptive_field_px
+        # What all images' tiles share, parts of this one included, and not these by chance.
+        shared = (edge - net.stride(edge, padding) for edge in edges)
         exact = all(
-            len(axis.spans) == 1 or (halo is not None and axis.overlap >= 2 * net.whole(halo))
-            for axis in (columns, rows)
+            len(axis.spans) == 1 or (halo is not None and sure >= 2 * net.whole(halo))
+            for axis, sure in zip((columns, rows), shared, strict=True)
         )
         return Plan(columns=columns, rows=rows, exact=exact)
 
@@ -225,7 +227,7 @@ class Tiling:
         fixed = net.fixed_size is not None
         needed = max(size + 2 * net.margin, edge if fixed else net.smallest)
         total = net.units(needed)  # everything along the axis is counted in units from here on
-        stride = max(edge - net.shared(padding), net.least_stride(edge)) // net.unit
+        stride = net.stride(edge, padding) // net.unit
         longest = edge // net.unit
         overlap = longest - stride
         if overlap * net.unit < net.shared(net.margin):
@@ -287,6 +289,10 @@ class _Net:
     def shared(self, padding: int) -> int:
         """Pixels that neighbours share when each needs so much padding."""
         return self.units(2 * self.whole(padding)) * self.unit
+
+    def stride(self, edge: int, padding: int) -> int:
+        """By how much tiles move on at most."""
+        return max(edge - self.shared(padding), self.least_stride(edge))
 
     def least_stride(self, edge: int) -> int:
         """Padding up to half a tile is allowed; tiles move on by this much nevertheless."""

@@ -83,6 +83,7 @@ class Relief:
         Returns:
             (N, SIDE, SIDE) heights above the datum, nan without data, and which are hidden.
         """
+        # Line by line pays where several of a block's rows lie between two of the model's lines.
         along = along_axes(cells) & (np.ptp(cells[1], axis=1) <= SIDE)
         if along.all():
             return self._along(cells)

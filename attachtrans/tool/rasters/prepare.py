@@ -232,13 +232,13 @@ _PLAIN = {"undefined", "gray"}
 
 
 def _cut(plan: Plan | None, *, in_strips: bool) -> list[int]:
-    """What of a plan blocks depend on: how many there are, and tiles that fade into each other."""
+    """What of a plan blocks depend on: their shape and number; tiles that fade into each other."""
     from attachtrans.infer.excerpts import block_count
 
     if plan is None:
         return []
     if plan.exact:
-        return [block_count(plan, in_strips=in_strips)]
+        return [block_count(plan, in_strips=in_strips), in_strips]
     return [len(plan), *plan.tile, plan.columns.overlap, plan.rows.overlap]
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.transform import Affine
 
+from attachtrans import allocator
 from attachtrans.cli.options import BAD_USAGE, COULD_NOT_RUN, DONE, SOME_FAILED
 from tests.cli.inprocess import call
 from tests.tool.rasters.making import NORTH_UP, in_memory, read, run, scene, write
@@ -39,6 +41,22 @@ def test_a_raster_and_its_summary(x2: Path, tmp_path: Path) -> None:
     assert "MP/s" in done.out
     assert np.array_equal(read(tmp_path / "out.tif"), in_memory(x2, read(source)[1:]))
     assert call(*command).out.startswith("1 already")
+
+
+def test_large_pages_are_for_photos_whose_memory_does_not_add_up(
+    x2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    raster = write(tmp_path / "in.tif", scene(3, 40, 50))
+    Image.fromarray(scene(3, 40, 50).transpose(1, 2, 0)).save(tmp_path / "photo.jpg")
+    for source in (raster, tmp_path / "photo.jpg"):
+        monkeypatch.setattr(
+            allocator, "use_large_pages", lambda name=source.name: asked.append(name)
+        )
+        out = tmp_path / f"{source.stem}-out.tif" if source == raster else tmp_path / "photos"
+        done = call("translate", source, "-m", x2, "-o", out, "--device", "cpu", "--dry-run")
+        assert done.code == DONE, done.err
+    assert asked == ["photo.jpg"]
 
 
 def test_each_raster_has_a_line_in_the_report(x2: Path, folder: Path) -> None:

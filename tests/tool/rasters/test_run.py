@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from attachtrans.errors import ArgumentError, NoMemoryError, OutputExistsError
+from attachtrans.infer.excerpts import excerpts
 from attachtrans.infer.forward import Forward
 from attachtrans.infer.jobs import Tile
 from attachtrans.report import Status
@@ -506,3 +508,27 @@ def test_the_strips_under_a_row_of_blocks_fit_into_the_cache_with_their_mask(str
     for start in range(2 * strip):
         strips = -(-(start + rows) // strip) - start // strip
         assert strips * strip * size.width * (3 * 2 + 1) <= cache
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [({"blockysize": 8}, True), ({"tiled": True, "blockxsize": 64, "blockysize": 64}, False)],
+)
+def test_blocks_are_flat_where_the_file_is_in_strips(
+    x2: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stored: dict[str, Any],
+    expected: bool,
+) -> None:
+    source = write(tmp_path / "in.tif", scene(3, 100, 130), **stored)
+    told: list[bool] = []
+
+    def spy(plan: Any, spec: Any, *, start: int, in_strips: bool) -> Any:
+        told.append(in_strips)
+        return excerpts(plan, spec, start=start, in_strips=in_strips)
+
+    monkeypatch.setattr("attachtrans.tool.rasters.engine.excerpts", spy)
+    run(source, x2, tmp_path / "out.tif")
+    assert set(told) == {expected}
+    assert np.array_equal(read(tmp_path / "out.tif"), in_memory(x2, read(source)))
